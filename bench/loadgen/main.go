@@ -1,0 +1,242 @@
+// loadgen sends one prepared HTTP request over and over on keep-alive connections and prints what it
+// measured as one JSON object. A request is a single write of bytes built beforehand, so that the
+// generator's share of the CPU is little more than the kernel's copy.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A request that takes longer counts as the error "timeout".
+const timeout = 60 * time.Second
+
+type headers []string
+
+func (h *headers) String() string { return strings.Join(*h, ", ") }
+
+func (h *headers) Set(value string) error {
+	key, rest, found := strings.Cut(value, ":")
+	if !found {
+		return errors.New("expected key:value")
+	}
+	*h = append(*h, strings.TrimSpace(key)+": "+strings.TrimSpace(rest))
+	return nil
+}
+
+// report is the output. Latencies are those of the answers with status 200, from the first byte sent to
+// the last byte received, and null without any; `requests` counts all, `errors` the others by status or kind.
+type report struct {
+	Requests   int            `json:"requests"`
+	Errors     map[string]int `json:"errors"`
+	Seconds    float64        `json:"seconds"`
+	RPS        float64        `json:"rps"`
+	P50        *float64       `json:"p50_ms"`
+	P90        *float64       `json:"p90_ms"`
+	P99        *float64       `json:"p99_ms"`
+	Min        *float64       `json:"min_ms"`
+	Max        *float64       `json:"max_ms"`
+	CPUSeconds float64        `json:"cpu_seconds"`
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("loadgen: ")
+	target := flag.String("url", "", "http URL, with a port")
+	body := flag.String("body", "", "file to POST; without it the request is a GET")
+	contentType := flag.String("content-type", "application/json", "Content-Type of the body")
+	clients := flag.Int("clients", 10, "connections, each with one request at a time")
+	requests := flag.Int("requests", 0, "stop after this many requests in all")
+	seconds := flag.Float64("seconds", 0, "send no new request after this time")
+	var extra headers
+	flag.Var(&extra, "header", "key:value; may be given again")
+	flag.Parse()
+	if (*requests > 0) == (*seconds > 0) {
+		log.Fatal("expected one of -requests and -seconds, above 0")
+	}
+	address, message, err := build(*target, *body, *contentType, extra)
+	if err != nil {
+		log.Fatal(err)
+	}
+	result, err := run(address, message, *clients, *requests, time.Duration(*seconds*float64(time.Second)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// build returns the address to dial and the bytes of the request.
+func build(target, file, contentType string, extra headers) (string, []byte, error) {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != "http" || u.Port() == "" {
+		return "", nil, fmt.Errorf("expected -url http://host:port/path, got %q", target)
+	}
+	var message bytes.Buffer
+	method, body := "GET", []byte(nil)
+	if file != "" {
+		method = "POST"
+		if body, err = os.ReadFile(file); err != nil {
+			return "", nil, err
+		}
+	}
+	fmt.Fprintf(&message, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, u.RequestURI(), u.Host)
+	if file != "" {
+		fmt.Fprintf(&message, "Content-Type: %s\r\nContent-Length: %d\r\n", contentType, len(body))
+	}
+	for _, line := range extra {
+		message.WriteString(line + "\r\n")
+	}
+	message.WriteString("\r\n")
+	message.Write(body)
+	return u.Host, message.Bytes(), nil
+}
+
+// run opens all connections, then starts the clock and all clients at once.
+func run(address string, message []byte, clients, requests int, duration time.Duration) (report, error) {
+	all := make([]*client, clients)
+	for i := range all {
+		all[i] = &client{address: address, message: message, errors: map[string]int{}}
+		if err := all[i].dial(); err != nil {
+			return report{}, err
+		}
+		defer all[i].close()
+	}
+	var sent atomic.Int64
+	var running sync.WaitGroup
+	cpu, began := cpuSeconds(), time.Now()
+	more := func() bool {
+		if requests > 0 {
+			return sent.Add(1) <= int64(requests)
+		}
+		return time.Since(began) < duration
+	}
+	for _, c := range all {
+		running.Go(func() {
+			for more() {
+				c.request()
+			}
+		})
+	}
+	running.Wait()
+	elapsed := time.Since(began).Seconds()
+
+	result := report{Errors: map[string]int{}, Seconds: elapsed, CPUSeconds: cpuSeconds() - cpu}
+	var latencies []float64
+	for _, c := range all {
+		latencies = append(latencies, c.latencies...)
+		for kind, n := range c.errors {
+			result.Errors[kind] += n
+			result.Requests += n
+		}
+	}
+	slices.Sort(latencies)
+	result.Requests += len(latencies)
+	result.RPS = float64(len(latencies)) / elapsed
+	result.P50, result.P90, result.P99 = rank(latencies, 0.5), rank(latencies, 0.9), rank(latencies, 0.99)
+	result.Min, result.Max = rank(latencies, 0), rank(latencies, 1)
+	return result, nil
+}
+
+// rank returns the nearest-rank quantile of sorted values; nil if there are none.
+func rank(sorted []float64, q float64) *float64 {
+	if len(sorted) == 0 {
+		return nil
+	}
+	return &sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
+
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		log.Fatal(err)
+	}
+	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
+}
+
+// client is one connection.
+type client struct {
+	address   string
+	message   []byte
+	conn      net.Conn
+	reader    *bufio.Reader
+	latencies []float64
+	errors    map[string]int
+}
+
+func (c *client) dial() error {
+	conn, err := net.DialTimeout("tcp", c.address, timeout)
+	if err != nil {
+		return err
+	}
+	c.conn, c.reader = conn, bufio.NewReaderSize(conn, 64<<10)
+	return nil
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// request sends once and records the latency or the kind of error. It reads while it still writes: a
+// server may refuse a body before it has read it.
+func (c *client) request() {
+	began := time.Now()
+	if c.conn == nil {
+		if err := c.dial(); err != nil {
+			c.errors["connect"]++
+			time.Sleep(10 * time.Millisecond) // a server that is gone must not become a busy loop
+			return
+		}
+	}
+	c.conn.SetDeadline(began.Add(timeout))
+	conn, written := c.conn, make(chan error, 1)
+	go func() {
+		_, err := conn.Write(c.message)
+		written <- err
+	}()
+	response, err := http.ReadResponse(c.reader, nil)
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+	}
+	elapsed := time.Since(began)
+	if err != nil || response.Close {
+		c.close() // also ends a write that no one reads
+	}
+	writeError := <-written
+	var timedOut net.Error
+	switch {
+	case errors.As(err, &timedOut) && timedOut.Timeout():
+		c.errors["timeout"]++
+	case err != nil:
+		c.errors["connection"]++
+	case response.StatusCode != http.StatusOK:
+		c.errors[strconv.Itoa(response.StatusCode)]++
+	default:
+		c.latencies = append(c.latencies, float64(elapsed)/float64(time.Millisecond))
+	}
+	if writeError != nil {
+		c.close()
+	}
+}

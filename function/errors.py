@@ -1,0 +1,29 @@
+"""The one error that callers see: a code, its HTTP status, and a message that says how to mend it."""
+
+from __future__ import annotations
+
+STATUS_OF_CODE = {
+    "INVALID_ARGUMENT": 400,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "PAYLOAD_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+}
+
+
+class PredictError(Exception):
+    """An answer that is not a prediction: `code` is a key of STATUS_OF_CODE, `status` its HTTP status."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = STATUS_OF_CODE[code]
+        self.message = message
+
+
+def invalid(message: str) -> PredictError:
+    """The most common refusal: 400, the caller's input cannot be used."""
+    return PredictError("INVALID_ARGUMENT", message)

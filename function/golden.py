@@ -1,0 +1,63 @@
+"""The golden input: a fixed pseudo-random request whose answer was recorded when the artifact was built."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+from function.tensor import DATATYPES, Tensor, element_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from function.tensor import Spec
+
+SEED = 20260101
+TOLERANCE = 1e-3  # relative to the largest expected value; CPU families differ by 1e-6, wrong layouts by 1
+
+
+def inputs(specs: Mapping[str, Spec], seed: int = SEED) -> dict[str, Tensor]:
+    """One tensor for each spec, dynamic dimensions 1: floats in [-1, 1), integers and BOOL 0 or 1, BYTES b"0"."""
+    generator = random.Random(seed)  # noqa: S311  (repeatable, not secret)
+    tensors = {}
+    for name, spec in specs.items():
+        shape = tuple(max(size, 1) if size else 0 for size in spec.shape)
+        count, code = element_count(shape), DATATYPES[spec.datatype].code
+        if spec.datatype == "BYTES":
+            tensors[name] = Tensor("BYTES", shape, [b"0"] * count)
+        elif code in ("f", "d", "e"):
+            values = [generator.random() * 2 - 1 for _ in range(count)]
+            tensors[name] = Tensor(spec.datatype, shape, struct.pack(f"<{count}{code}", *values))
+        elif code:
+            bits = [generator.getrandbits(1) for _ in range(count)]
+            tensors[name] = Tensor(spec.datatype, shape, struct.pack(f"<{count}{code}", *bits))
+        else:  # BF16: the upper half of a float32
+            halves = [struct.pack("<f", generator.random())[2:] for _ in range(count)]
+            tensors[name] = Tensor(spec.datatype, shape, b"".join(halves))
+    return tensors
+
+
+def answer(outputs: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """The numeric outputs as lists of floats; BYTES and BF16 are left out."""
+    found = {}
+    for name, tensor in outputs.items():
+        code = DATATYPES[tensor.datatype].code
+        if code and not isinstance(tensor.data, list):
+            found[name] = [
+                float(value) for value in struct.unpack(f"<{element_count(tensor.shape)}{code}", tensor.data)
+            ]
+    return found
+
+
+def difference(expected: Mapping[str, list[float]], got: Mapping[str, list[float]]) -> str | None:
+    """None when every output agrees within TOLERANCE, else a sentence that says which does not and by how much."""
+    for name, values in expected.items():
+        found = got.get(name, [])
+        if len(found) != len(values):
+            return f"output {name!r} has {len(found)} elements, {len(values)} are expected"
+        scale = max((abs(value) for value in values), default=0.0) or 1.0
+        worst = max((abs(a - b) for a, b in zip(values, found, strict=True)), default=0.0) / scale
+        if not worst <= TOLERANCE:  # also when it is NaN
+            return f"output {name!r} differs by {worst:.2g} of its largest value, {TOLERANCE:g} is allowed"
+    return None

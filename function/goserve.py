@@ -1,0 +1,91 @@
+"""GoServe's API: {"tensors": {name: nested}}, the legacy {"inputs": [rows]}, and its answer."""
+
+from __future__ import annotations
+
+from function.codec import fill_shape, nested, tensor_to_json
+from function.errors import invalid
+from function.json_array import ArrayReader, nested_shape
+from function.json_body import array_field, check_fields, object_field, parse
+from function.tensor import Tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from simdjson import Array, Object
+
+    from function.errors import PredictError
+    from function.oip import ModelView
+    from function.tensor import Spec
+
+
+def decode_infer(body: bytes, model: ModelView) -> dict[str, Tensor]:
+    """Each input of `model`, from nested arrays, or flat ones where its shape leaves at most one size open.
+
+    FP32 comes back as FP64. PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
+    """
+    root = parse(body)
+    check_fields(root, ("tensors", "inputs"), "the request")
+    reader = ArrayReader()
+    tensors = object_field(root, "tensors", "the request")
+    rows = array_field(root, "inputs", "the request")
+    if (tensors is None) == (rows is None):
+        raise invalid('the request must be {"tensors": {name: nested array}} or the legacy {"inputs": [rows]}')
+    if tensors is not None:
+        decoded = _read_tensors(reader, tensors, model)
+    else:
+        decoded = _read_rows(reader, rows, model)  # type: ignore[arg-type]
+    reader.verify(body)
+    return decoded
+
+
+def _read_tensors(reader: ArrayReader, tensors: Object, model: ModelView) -> dict[str, Tensor]:
+    check_fields(tensors, model.inputs, "'tensors'")
+    decoded: dict[str, Tensor] = {}
+    for name, spec in model.inputs.items():
+        data = array_field(tensors, name, "'tensors'")
+        if data is None:
+            raise invalid(f"'tensors' lacks {name!r}; model {model.name!r} takes {', '.join(model.inputs)}")
+        found = nested_shape(data)
+        if len(found) == 1 != len(spec.shape):
+            shape = fill_shape(spec.shape, found[0])
+        else:
+            shape = found if spec.accepts(found) else None
+        if shape is None:
+            raise _misfit(spec, found)
+        decoded[name] = reader.read(name, spec.datatype, shape, data)
+    return decoded
+
+
+def _read_rows(reader: ArrayReader, rows: Array, model: ModelView) -> dict[str, Tensor]:
+    """The legacy form: rows of the batch, each nested as the input's other dimensions or flat."""
+    if len(model.inputs) != 1:
+        raise invalid(
+            f"'inputs' is for models with one input; {model.name!r} has {', '.join(model.inputs)}: "
+            'send {"tensors": {name: nested array}}'
+        )
+    ((name, spec),) = model.inputs.items()
+    found = nested_shape(rows)
+    if spec.accepts(found):
+        return {name: reader.read(name, spec.datatype, found, rows)}
+    rest = fill_shape(spec.shape[1:], found[1]) if len(found) == 2 else None
+    if rest is None or not spec.accepts((found[0], *rest)):
+        raise _misfit(spec, found)
+    tensor = reader.read(name, spec.datatype, found, rows)
+    return {name: Tensor(tensor.datatype, (found[0], *rest), tensor.data)}
+
+
+def _misfit(spec: Spec, found: tuple[int, ...]) -> PredictError:
+    return invalid(
+        f"input {spec.name!r} has data of shape {list(found)}; expected {list(spec.shape)} (-1: any size), "
+        "nested, or flat when at most one size is open"
+    )
+
+
+def encode_infer(model_name: str, outputs: Mapping[str, Tensor]) -> bytes:
+    """The answer's body. PredictError (INVALID_ARGUMENT) when JSON has no form for a value."""
+    import json
+
+    arrays = {name: nested(tensor_to_json(name, tensor), tensor.shape) for name, tensor in outputs.items()}
+    answer = {"model_name": model_name, "outputs": arrays}
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,144 @@
+"""ONNX Runtime's C API by ctypes: the library, its functions by name, its statuses as Python errors.
+
+Importing numpy and the onnxruntime package costs 150 ms of a cold start; the shared library in the same wheel
+costs 20. Function numbers are positions in `struct OrtApi` of onnxruntime_c_api.h, which only ever grows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+API_VERSION = 24  # the oldest header with everything used here; ORT >= 1.24 answers it
+LOG_ERROR = 3
+
+# name -> (position in OrtApi, whether it returns a status, argument types)
+_P, _PP = c_void_p, POINTER(c_void_p)
+_FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
+    "GetErrorCode": (1, False, (_P,)),
+    "GetErrorMessage": (2, False, (_P,)),
+    "CreateEnv": (3, True, (c_int, c_char_p, _PP)),
+    "CreateSession": (7, True, (_P, c_char_p, _P, _PP)),
+    "Run": (9, True, (_P, _P, POINTER(c_char_p), _PP, c_size_t, POINTER(c_char_p), c_size_t, _PP)),
+    "CreateSessionOptions": (10, True, (_PP,)),
+    "SetSessionGraphOptimizationLevel": (23, True, (_P, c_int)),
+    "SetIntraOpNumThreads": (24, True, (_P, c_int)),
+    "SessionGetInputCount": (30, True, (_P, POINTER(c_size_t))),
+    "SessionGetOutputCount": (31, True, (_P, POINTER(c_size_t))),
+    "SessionGetInputTypeInfo": (33, True, (_P, c_size_t, _PP)),
+    "SessionGetOutputTypeInfo": (34, True, (_P, c_size_t, _PP)),
+    "SessionGetInputName": (36, True, (_P, c_size_t, _P, _PP)),
+    "SessionGetOutputName": (37, True, (_P, c_size_t, _P, _PP)),
+    "CreateTensorAsOrtValue": (48, True, (_P, POINTER(c_int64), c_size_t, c_int, _PP)),
+    "CreateTensorWithDataAsOrtValue": (
+        49,
+        True,
+        (_P, _P, c_size_t, POINTER(c_int64), c_size_t, c_int, _PP),
+    ),
+    "GetTensorMutableData": (51, True, (_P, _PP)),
+    "GetStringTensorDataLength": (53, True, (_P, POINTER(c_size_t))),
+    "GetStringTensorContent": (54, True, (_P, _P, c_size_t, POINTER(c_size_t), c_size_t)),
+    "CastTypeInfoToTensorInfo": (55, True, (_P, _PP)),
+    "GetTensorElementType": (60, True, (_P, POINTER(c_int))),
+    "GetDimensionsCount": (61, True, (_P, POINTER(c_size_t))),
+    "GetDimensions": (62, True, (_P, POINTER(c_int64), c_size_t)),
+    "GetTensorTypeAndShape": (65, True, (_P, _PP)),
+    "CreateCpuMemoryInfo": (69, True, (c_int, c_int, _PP)),
+    "AllocatorFree": (76, True, (_P, _P)),
+    "GetAllocatorWithDefaultOptions": (78, True, (_PP,)),
+    "ReleaseStatus": (93, False, (_P,)),
+    "ReleaseSession": (95, False, (_P,)),
+    "ReleaseValue": (96, False, (_P,)),
+    "ReleaseTypeInfo": (98, False, (_P,)),
+    "ReleaseTensorTypeAndShapeInfo": (99, False, (_P,)),
+    "ReleaseSessionOptions": (100, False, (_P,)),
+    "AddSessionConfigEntry": (130, True, (_P, c_char_p, c_char_p)),
+    "GetResizedStringTensorElementBuffer": (252, True, (_P, c_size_t, c_size_t, _PP)),
+}
+
+
+class OrtError(Exception):
+    """ONNX Runtime refused: `code` is an OrtErrorCode number (2: invalid argument), the text is ORT's own."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def find_library() -> str:
+    """The path of libonnxruntime in the installed onnxruntime wheel; OrtError when there is none."""
+    for folder in sys.path:
+        capi = os.path.join(folder or ".", "onnxruntime", "capi")
+        try:
+            names = os.listdir(capi)
+        except OSError:
+            continue
+        for name in sorted(names):
+            if name.startswith(("libonnxruntime.so.", "libonnxruntime.1", "libonnxruntime.dylib")):
+                return os.path.join(capi, name)
+    raise OrtError(3, "libonnxruntime was not found on sys.path: pip install -r requirements/function.txt")
+
+
+class Api:
+    """The loaded library: one environment, one CPU memory description and the functions of _FUNCTIONS."""
+
+    def __init__(self, path: str) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, when the library is loaded
+        library = ctypes.CDLL(path)
+        library.OrtGetApiBase.restype = POINTER(c_void_p)
+        base = library.OrtGetApiBase()
+        get_api = ctypes.CFUNCTYPE(POINTER(c_void_p), c_uint32)(base[0])
+        self.version: str = ctypes.CFUNCTYPE(c_char_p)(base[1])().decode()
+        table = get_api(API_VERSION)
+        if not table:
+            raise OrtError(3, f"{path} is ONNX Runtime {self.version}: API {API_VERSION} (1.24 or newer) is needed")
+        for name, (position, has_status, arguments) in _FUNCTIONS.items():
+            result: Any = c_char_p if name == "GetErrorMessage" else c_int if name == "GetErrorCode" else None
+            prototype = ctypes.CFUNCTYPE(c_void_p if has_status else result, *arguments)
+            function = prototype(table[position])
+            setattr(self, name, self._checked(function) if has_status else function)
+        self.env = self.made("CreateEnv", LOG_ERROR, b"zeroserve")
+        self.allocator = self.made("GetAllocatorWithDefaultOptions")
+        self.memory = self.made("CreateCpuMemoryInfo", 0, 0)
+
+    def _checked(self, function: Callable[..., int | None]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
+            status = function(*arguments)
+            if status:
+                error = OrtError(self.GetErrorCode(status), self.GetErrorMessage(status).decode(errors="replace"))
+                self.ReleaseStatus(status)
+                raise error
+
+        return call
+
+    def made(self, name: str, *arguments: object) -> int:
+        """Calls a function whose last argument is an out-pointer and returns what it points to (0 for NULL)."""
+        out = c_void_p()
+        getattr(self, name)(*arguments, byref(out))
+        return out.value or 0
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+_api: Api | None = None
+_api_lock = threading.Lock()
+
+
+def api() -> Api:
+    """The library, loaded on first need and kept for the life of the process."""
+    global _api  # noqa: PLW0603  (one library per process)
+    if _api is None:
+        with _api_lock:
+            if _api is None:
+                _api = Api(find_library())
+    return _api

@@ -1,0 +1,164 @@
+"""Loaded models: each built once, on first need, whoever asks first; and what they answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from function import artifact, cpu, repository
+from function.errors import PredictError, invalid
+from function.tensor import Tensor, element_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from function.ort import Session
+    from function.repository import Metadata
+    from function.settings import Settings
+
+_INFINITY = float("inf")
+
+
+class Model:
+    """A model ready to run: its metadata, the artifact that was chosen, and ORT sessions over it."""
+
+    def __init__(self, metadata: Metadata, settings: Settings) -> None:
+        """PredictError UNAVAILABLE, with the reason and the command that mends it, when it cannot be loaded."""
+        from function import ort_api  # loading the library is most of a load: not before it is needed
+        from function.ort import Session
+
+        self.metadata = metadata
+        threads = settings.intra_op_threads or cpu.count(settings.function_memory_mb)
+        self._graphs: dict[str, Session] = {}
+        self._graphs_lock = threading.Lock()
+        try:
+            self.artifact = artifact.choose(metadata, ort_api.api().version, cpu.flags())
+            level = artifact.optimise_level(self.artifact.family)
+            self._session = Session(self.artifact.graph, optimise=level, threads=threads)
+        except ort_api.OrtError as error:
+            raise self._unavailable(str(error)) from error
+        self._check_specs()
+        if settings.verify_artifacts:
+            self.verify()
+
+    def _unavailable(self, reason: str) -> PredictError:
+        command = repository.prepare_command(self.metadata.folder)
+        return PredictError("UNAVAILABLE", f"model {self.metadata.name!r} cannot be loaded: {reason}; run: {command}")
+
+    def _check_specs(self) -> None:
+        for side, said, found in (
+            ("input", self.metadata.inputs, self._session.inputs),
+            ("output", self.metadata.outputs, self._session.outputs),
+        ):
+            described = {name: (spec.datatype, spec.shape) for name, spec in said.items()}
+            actual = {name: (spec.datatype, spec.shape) for name, spec in found.items()}
+            if described != actual:
+                raise self._unavailable(f"its graph has the {side}s {actual}, its metadata says {described}")
+
+    def verify(self) -> None:
+        """sha256 of each file and the golden input's answer; PredictError UNAVAILABLE names what differs."""
+        import hashlib
+
+        from function import golden
+
+        for name, expected in self.artifact.document["files"].items():
+            path = os.path.join(self.artifact.folder, name)
+            with open(path, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
+                    raise self._unavailable(f"the sha256 of {path} is not the one of artifact.json")
+        recorded = self.artifact.document["golden"]
+        got = golden.answer(self.run(golden.inputs(self.metadata.inputs, recorded["seed"])))
+        if difference := golden.difference(recorded["outputs"], got):
+            raise self._unavailable(f"the golden input's answer is wrong: {difference}")
+
+    def warm(self) -> None:
+        """One run, so that no page of the weights is touched for the first time by a request."""
+        from function import golden
+
+        self.run(golden.inputs(self.metadata.inputs))
+
+    def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The named outputs (all when None) for tensors that fit the model's specs.
+
+        FP64 for an FP32 input is narrowed first: numbers from JSON arrive as doubles. PredictError INVALID_ARGUMENT
+        when a number is too large for FP32 or when the graph itself refuses the input.
+        """
+        from function.ort_api import OrtError
+
+        fitting = {
+            name: self._narrowed(name, tensor)
+            if tensor.datatype == "FP64" and self.metadata.inputs[name].datatype == "FP32"
+            else tensor
+            for name, tensor in inputs.items()
+        }
+        try:
+            return self._session.run(fitting, outputs)
+        except OrtError as error:
+            raise invalid(f"model {self.metadata.name!r} cannot take this input: {error}") from error
+
+    def _narrowed(self, name: str, tensor: Tensor) -> Tensor:
+        flat = Tensor("FP64", (element_count(tensor.shape),), tensor.data)
+        result = self._graph("narrow.onnx").run({"values": flat})
+        for bound in ("smallest", "largest"):
+            if flat.shape[0] and abs(result[bound].numbers()[0]) == _INFINITY:
+                raise invalid(f"input {name!r} is FP32 and holds a number beyond 3.4e38; send numbers that FP32 has")
+        return Tensor("FP32", tensor.shape, result["narrow"].data)
+
+    def pixels_to_input(self, pixels: Tensor) -> Tensor:
+        """UINT8 [n, height, width, 3] scaled, normalised and laid out as the model's picture input."""
+        return self._graph("image.onnx").run({"pixels": pixels})["input"]
+
+    def _graph(self, name: str) -> Session:
+        """One of the small graphs beside the artifact, loaded on first need (0.5 ms)."""
+        from function.ort import OPTIMISE_NONE, Session
+
+        with self._graphs_lock:
+            if name not in self._graphs:
+                path = os.path.join(self.metadata.folder, name)
+                self._graphs[name] = Session(path, optimise=OPTIMISE_NONE, threads=1)
+            return self._graphs[name]
+
+
+class Models:
+    """The models of one repository. `get` loads; everything else answers from the metadata."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metadata: dict[str, Metadata] = {}
+        self._models: dict[str, Model] = {}
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+
+    def names(self) -> list[str]:
+        """The models that can be asked for, sorted; loading none of them."""
+        return repository.names(self._settings.model_repository)
+
+    def metadata(self, name: str) -> Metadata:
+        """PredictError NOT_FOUND or UNAVAILABLE as `repository.read`; a good answer is kept."""
+        found = self._metadata.get(name)
+        if found is None:
+            found = self._metadata[name] = repository.read(self._settings.model_repository, name)
+        return found
+
+    def loaded(self, name: str) -> bool:
+        """Whether a request for `name` would find it loaded."""
+        return name in self._models
+
+    def get(self, name: str) -> Model:
+        """The model, loaded by the thread that asks first while others wait; a failure is tried again next time."""
+        model = self._models.get(name)
+        if model is not None:
+            return model
+        metadata = self.metadata(name)
+        with self._lock:
+            loading = self._loading.setdefault(name, threading.Lock())
+        with loading:
+            model = self._models.get(name)
+            if model is None:
+                model = Model(metadata, self._settings)
+                if model.artifact.warning:
+                    print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
+                self._models[name] = model
+        return model

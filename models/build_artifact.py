@@ -1,0 +1,55 @@
+"""One artifact for the CPU this process runs on; run by `models.prepare`, for other CPUs under qemu-user.
+
+    python -m models.build_artifact RAW.onnx FOLDER FAMILY GOLDEN.json
+
+ORT writes the optimised graph and, beside it, the weights in one file that it maps into memory when it loads it:
+`session.optimized_model_external_initializers_file_name`, onnxruntime_session_options_config_keys.h.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from function import cpu, golden
+from function.artifact import GRAPH, PORTABLE, optimise_level
+from function.ort import Session
+
+WEIGHTS = "weights.bin"
+SMALLEST_EXTERNAL = 1024  # bytes; smaller weights stay in the graph, where they cost no page of their own
+
+
+def build(raw: Path, folder: Path, family: str) -> None:
+    """Writes GRAPH and WEIGHTS of `family` into `folder`; SystemExit when this CPU is of another family."""
+    import onnxruntime
+
+    here = cpu.family(cpu.flags())
+    if family not in (PORTABLE, here):
+        raise SystemExit(f"the CPU here is of the family {here}, not {family}")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # the warning about hardware-specific graphs is what the artifact's guard is for
+    options.intra_op_num_threads = 1
+    # EXTENDED holds no layout of any CPU and is right everywhere; ALL adds the NCHWc layout of this one.
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if family == PORTABLE else levels.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(folder / GRAPH)
+    for key, value in (
+        ("session.optimized_model_external_initializers_file_name", WEIGHTS),
+        ("session.optimized_model_external_initializers_min_size_in_bytes", str(SMALLEST_EXTERNAL)),
+    ):
+        options.add_session_config_entry(key, value)
+    onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+
+
+def check(folder: Path, family: str, expected: dict[str, list[float]]) -> None:
+    """Runs the golden input as `function/` would; SystemExit when the answer is not the raw model's."""
+    session = Session(str(folder / GRAPH), optimise=optimise_level(family), threads=1)
+    got = golden.answer(session.run(golden.inputs(session.inputs)))
+    if difference := golden.difference(expected, got):
+        raise SystemExit(f"the {family} artifact does not answer as the raw model does: {difference}")
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    check(Path(sys.argv[2]), sys.argv[3], json.loads(Path(sys.argv[4]).read_text()))

@@ -1,0 +1,183 @@
+"""model.toml: what a model is, read strictly; an unknown field is refused rather than ignored."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from function.tensor import DATATYPES
+
+HERE = Path(__file__).parent
+T = TypeVar("T")
+
+
+class ManifestError(Exception):
+    """A model folder that cannot be used; the message names the field and what it should be."""
+
+
+@dataclass(frozen=True)
+class File:
+    """The raw ONNX file: `sources` are URLs to pull it from; empty when it lies in the folder already."""
+
+    name: str
+    bytes: int
+    sha256: str
+    sources: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output: protocol datatype, shape with -1 where dynamic."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+    def __post_init__(self) -> None:
+        if self.datatype not in DATATYPES:
+            raise ManifestError(f"datatype of {self.name!r} is {self.datatype!r}; known are {', '.join(DATATYPES)}")
+        if not all(isinstance(size, int) and size >= -1 for size in self.shape):
+            raise ManifestError(
+                f"shape of {self.name!r} is {self.shape}; whole numbers, -1 where dynamic, are expected"
+            )
+
+
+@dataclass(frozen=True)
+class Image:
+    """How a picture becomes the tensor `input`, and how the tensor `output` is read as classes."""
+
+    input: str
+    output: str
+    size: list[int]
+    mean: list[float]
+    std: list[float]
+    activation: str = "softmax"
+    resize: str = "stretch"
+    resize_to: int = 0
+    filter: str = "bilinear"
+    layout: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("activation", self.activation, ("softmax", "none")),
+            ("resize", self.resize, ("stretch", "shorter_side")),
+            ("filter", self.filter, ("nearest", "bilinear", "bicubic", "lanczos")),
+            ("layout", self.layout, ("NCHW", "NHWC")),
+        ):
+            if value not in allowed:
+                raise ManifestError(f"[image] {name} is {value!r}; one of {', '.join(allowed)} is expected")
+        for name, numbers, length in (("size", self.size, 2), ("mean", self.mean, 3), ("std", self.std, 3)):
+            if len(numbers) != length:
+                raise ManifestError(f"[image] {name} is {numbers}; {length} numbers are expected")
+        if min(self.size) < 1 or 0 in self.std:
+            raise ManifestError("[image] size must be at least 1 x 1 and no std may be 0")
+        if self.resize == "shorter_side" and self.resize_to < max(self.size):
+            raise ManifestError(
+                f"[image] resize_to is {self.resize_to}; at least {max(self.size)}, the crop, is expected"
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A model folder's model.toml; `labels` are the lines of the file it names."""
+
+    folder: Path
+    name: str
+    version: str
+    description: str
+    licence: str
+    source: str
+    file: File
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    labels: list[str]
+    image: Image | None
+
+    @property
+    def path(self) -> Path:
+        """Where the raw ONNX file lies, or will."""
+        return self.folder / self.file.name
+
+    @property
+    def prepared(self) -> Path:
+        """What `models.prepare` makes and `function/` loads."""
+        return self.folder / "prepared"
+
+
+def folder_of(model: str) -> Path:
+    """The folder for a name in this repository or a path to one that holds a model.toml."""
+    for folder in (HERE / model, Path(model)):
+        if (folder / "model.toml").is_file():
+            return folder.resolve()
+    known = ", ".join(sorted(path.parent.name for path in HERE.glob("*/model.toml")))
+    raise ManifestError(f"{model!r} is neither a model here ({known}) nor a folder with a model.toml")
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of `folder`; ManifestError says which field is missing, unknown or wrong."""
+    path = folder / "model.toml"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        labels_file = document.pop("labels", None)
+        labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
+        image = document.pop("image", None)
+        manifest = _make(
+            Manifest,
+            "",
+            document
+            | {
+                "folder": folder,
+                "file": _make(File, "[file] ", document.get("file", {})),
+                "inputs": [_make(TensorSpec, "[[inputs]] ", row) for row in document.get("inputs", [])],
+                "outputs": [_make(TensorSpec, "[[outputs]] ", row) for row in document.get("outputs", [])],
+                "labels": labels,
+                "image": _make(Image, "[image] ", image) if image is not None else None,
+            },
+        )
+        _check_image(manifest)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from None
+    return manifest
+
+
+def _make(cls: type[T], where: str, values: dict[str, Any]) -> T:
+    """An instance of a dataclass from a table; types are checked as far as TOML can get them wrong."""
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+    required = {name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING}
+    if not isinstance(values, dict):
+        raise ManifestError(f"{where}should be a table")
+    if unknown := set(values) - set(known):
+        raise ManifestError(f"{where}unknown fields {sorted(unknown)}; known are {sorted(known)}")
+    if missing := required - set(values):
+        raise ManifestError(f"{where}missing fields {sorted(missing)}")
+    for name, value in values.items():
+        expected = {"str": str, "int": int, "list[str]": list, "list[int]": list, "list[float]": list}.get(
+            str(known[name].type)
+        )
+        if expected and (not isinstance(value, expected) or isinstance(value, bool)):
+            raise ManifestError(f"{where}{name} is {value!r}; {known[name].type} is expected")
+    return cls(**values)
+
+
+def _check_image(manifest: Manifest) -> None:
+    image = manifest.image
+    if image is None:
+        return
+    target = next((spec for spec in manifest.inputs if spec.name == image.input), None)
+    scores = next((spec for spec in manifest.outputs if spec.name == image.output), None)
+    height, width = image.size
+    shape = [3, height, width] if image.layout == "NCHW" else [height, width, 3]
+    if (
+        target is None
+        or target.datatype != "FP32"
+        or target.shape[1:] not in (shape, [-1 if n != 3 else 3 for n in shape])
+    ):
+        raise ManifestError(f"[image] input must name an FP32 input of shape [-1, {', '.join(map(str, shape))}]")
+    if scores is None or scores.datatype != "FP32" or len(scores.shape) != 2:
+        raise ManifestError("[image] output must name an FP32 output of shape [-1, classes]")
+    if manifest.labels and scores.shape[1] not in (-1, len(manifest.labels)):
+        raise ManifestError(f"{len(manifest.labels)} labels for {scores.shape[1]} classes")

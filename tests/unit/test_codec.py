@@ -1,0 +1,547 @@
+"""JSON and raw bytes to tensors and back: real shapes, every datatype, messages, threads, content codings."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import threading
+import tracemalloc
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from function import codec, compression, json_array, json_body
+from function.errors import PredictError
+from function.tensor import DATATYPES, Tensor
+
+NUMPY = {
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "BOOL": np.bool_,
+}
+INTEGERS = [name for name in NUMPY if "INT" in name]
+
+
+def as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
+    assert not isinstance(tensor.data, list)
+    return np.frombuffer(tensor.data, NUMPY[tensor.datatype]).reshape(tensor.shape)
+
+
+def read(data: object, datatype: str, shape: tuple[int, ...]) -> Tensor:
+    """`data` through a JSON body, as the protocols do it. A str is taken as JSON text."""
+    body = b'{"data":%s}' % (data.encode() if isinstance(data, str) else json.dumps(data).encode())
+    root = json_body.parse(body)
+    reader = json_array.ArrayReader()
+    array = json_body.array_field(root, "data", "the request")
+    assert array is not None
+    tensor = reader.read("x", datatype, shape, array)
+    reader.verify(body)
+    return tensor
+
+
+def refusal(call: Any, *arguments: Any, code: str = "INVALID_ARGUMENT") -> str:
+    with pytest.raises(PredictError) as caught:
+        call(*arguments)
+    assert caught.value.code == code
+    return caught.value.message
+
+
+# JSON bodies
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "empty"),
+        (b"  \n", "line 2, column 1"),
+        (b'{"a":1', "line 1, column 7"),
+        (b'{"a":1}{"b":2}', "Extra data at line 1, column 8"),
+        (b'{"a":1}\0', "Extra data"),
+        (b'{"a": [1,\n NaN]}', "NaN is no JSON number"),
+        (b'{"a": [Infinity]}', "Infinity is no JSON number"),
+        (b'{"a": -Infinity}', "binary data"),
+        (b'{"a": 1e999}', "too large"),
+        (b'{"a": 18446744073709551616}', "64 bits"),
+        (b'{"a": -9223372036854775809}', "64 bits"),
+        (b'{"a": 01}', "line 1"),
+        (b'{"a": "\\ud800"}', "surrogate"),
+        (b'{"a": "\xff"}', "not UTF-8 (byte 0xff at offset 7)"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
+        (b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}", "1,024 levels"),
+        (b"[" * 3_000_000, "1,024 levels"),
+        (b'{"a":' * 500_000, "1,024 levels"),
+        (b"[1]", "an array"),
+        (b"3", "it is 3"),
+        (b"null", "it is null"),
+        (b'"' + b"x" * 500 + b'"', "..."),
+    ],
+    ids=lambda value: repr(value[:20]) if isinstance(value, bytes) else None,
+)
+def test_bodies_that_are_no_json_object(body: bytes, words: str) -> None:
+    message = refusal(json_body.parse, body)
+    assert words in message
+    assert len(message) < 400
+    assert json_body.parse(b'{"next":"works"}')["next"] == "works"
+
+
+def test_unicode_and_a_byte_order_mark() -> None:
+    assert json_body.parse(b'\xef\xbb\xbf{"\\u00e9":"\xe2\x82\xac\\u0000z"}')["é"] == "€\0z"
+
+
+def test_fields_are_checked() -> None:
+    root = json_body.parse(b'{"a":1,"b":[2],"a":3,"c":{}}')
+    assert "'a' twice" in refusal(json_body.check_fields, root, ("a", "b", "c"), "it")
+    assert "unknown field 'b'; known: a, c" in refusal(json_body.check_fields, root, ("a", "c"), "it")
+    assert "'b', a string; it is an array" in refusal(json_body.string_field, root, "b", "it")
+    assert "'d', a string; it is missing" in refusal(json_body.string_field, root, "d", "it")
+    assert "must be an array; it is an object" in refusal(json_body.array_field, root, "c", "it")
+    assert "must be an object; it is 1" in refusal(json_body.object_field, root, "a", "it")
+    assert json_body.array_field(root, "z", "it") is None
+
+
+def test_a_parser_in_use_is_left_alone() -> None:
+    first = json_body.parse(b'{"a":[1,2]}')
+    second = json_body.parse(b'{"a":[3,4]}')
+    assert (list(first["a"]), list(second["a"])) == ([1, 2], [3, 4])  # type: ignore[arg-type]
+
+
+def test_a_parser_is_used_again() -> None:
+    json_body.parse(b"{}")
+    parser = json_body._own.parser
+    json_body.parse(b'{"a":1}')
+    refusal(json_body.parse, b"{")
+    json_body.parse(b'{"a":2}')
+    assert json_body._own.parser is parser
+
+
+# JSON arrays: shapes
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "FP16", "INT64", "UINT8", "BOOL", "BYTES"])
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        ([1, 0, 1, 1, 0, 0], (6,)),
+        ([1, 0, 1, 1, 0, 0], (2, 3)),
+        ([[1, 0, 1], [1, 0, 0]], (2, 3)),
+        ([[[1], [0], [1]], [[1], [0], [0]]], (2, 3, 1)),
+        ([1], ()),
+        ([1], (1, 1, 1)),
+        ([[[1]]], (1, 1, 1)),
+        ([], (0,)),
+        ([], (0, 5)),
+        ([], (5, 0)),
+        ([[], [], []], (3, 0)),
+        ([[[], []]], (1, 2, 0)),
+    ],
+)
+def test_flat_and_nested_data(datatype: str, data: Any, shape: tuple[int, ...]) -> None:
+    def worded(value: Any) -> Any:
+        return [worded(item) for item in value] if isinstance(value, list) else f"[{value}"
+
+    tensor = read(worded(data) if datatype == "BYTES" else data, datatype, shape)
+    assert tensor.shape == shape
+    expected = np.array(data).reshape(shape)
+    if datatype == "BYTES":
+        assert tensor.data == [b"[%d" % value for value in expected.ravel()]
+    else:
+        assert tensor.datatype == ("FP64" if datatype == "FP32" else datatype)
+        np.testing.assert_array_equal(as_numpy(tensor), expected)
+
+
+RAGGED = [
+    ("[[1,2],[3]]", (3,)),
+    ("[[1,2],[3]]", (2, 2)),
+    ("[[1,2],[3]]", (1, 3)),
+    ("[[],[1,2]]", (2,)),
+    ("[[],[1,2]]", (2, 1)),
+    ("[[1],[2],3]", (3,)),
+    ("[1,[2],[3]]", (3,)),
+    ("[1,[2],[3]]", (1, 3)),
+    ("[[1,[2]],[3,4]]", (2, 2)),
+    ("[[[1],[2]],[[3],[4]]]", (2, 2)),
+    ("[[1,2],[3,[]]]", (2, 2)),
+    ("[[1,2],[[],4,3]]", (2, 2)),
+    ("[[1,[]],[[],[2,3,4]]]", (2, 2)),
+    ("[[1,2],3,4]", (2, 2)),
+    ("[1,2,[3,4]]", (2, 2)),
+    ("[[1,2],[3,4],[5,6]]", (2, 3)),
+    ("[[1,2,3]]", (3,)),
+    ("[[1,2,3,4]]", (2, 2)),
+    ("[[1,2],[3,4]]", (1, 2, 2)),
+    ("[1,2,3]", (2, 2)),
+    ("[1,2,3,4,5]", (2, 2)),
+    ("[]", (2, 2)),
+    ("[[]]", (0,)),
+    ("[[],[]]", (3, 0)),
+    ("[[[]],[]]", (2, 0)),
+    ("[]", ()),
+    ("[[]]", ()),
+    ("[[1]]", ()),
+    ("[1,2]", ()),
+]
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "INT64", "UINT64", "INT8", "FP16", "BOOL"])
+@pytest.mark.parametrize(("data", "shape"), RAGGED)
+def test_data_that_has_not_the_shape(datatype: str, data: str, shape: tuple[int, ...]) -> None:
+    message = refusal(read, data, datatype, shape)
+    assert "'x'" in message
+    assert "expected" in message or "takes" in message
+
+
+def test_messages_name_the_place() -> None:
+    assert "data[1] has 1 elements; expected 2" in refusal(read, "[[1,2],[3]]", "FP32", (2, 2))
+    assert "data[1][0] is 3; expected an array of 1" in refusal(read, "[[[1],[2]],[3,4]]", "FP32", (2, 2, 1))
+    assert "data of shape [1, 3]; expected shape [3]" in refusal(read, "[[1,2,3]]", "FP32", (3,))
+    assert "element 1 in row-major order is an array" in refusal(read, "[[1,[2]],[3,4]]", "FP32", (2, 2))
+
+
+def test_a_bracket_in_a_string_changes_nothing() -> None:
+    body = b'{"note":"[[[","data":[[1,2],[3,4]]}'
+    root = json_body.parse(body)
+    reader = json_array.ArrayReader()
+    tensor = reader.read("x", "FP64", (2, 2), root["data"])  # type: ignore[arg-type]
+    reader.verify(body)
+    np.testing.assert_array_equal(as_numpy(tensor), [[1, 2], [3, 4]])
+
+
+@given(st.data())
+def test_only_the_real_shape_passes(data: Any) -> None:
+    """Against a plain reading of any nested JSON: accepted exactly when it is flat or has the shape."""
+    tree = data.draw(st.recursive(st.integers(0, 9), lambda inner: st.lists(inner, max_size=3), max_leaves=8))
+    tree = tree if isinstance(tree, list) else [tree]
+    shape = tuple(data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=3)))
+
+    def fits(node: Any, sizes: tuple[int, ...]) -> bool:
+        if not sizes:
+            return not isinstance(node, list)
+        return isinstance(node, list) and len(node) == sizes[0] and all(fits(item, sizes[1:]) for item in node)
+
+    flat = not any(isinstance(item, list) for item in tree) and len(tree) == int(np.prod(shape))
+    if flat or fits(tree, shape):
+        np.testing.assert_array_equal(as_numpy(read(tree, "INT64", shape)), np.array(tree, np.int64).reshape(shape))
+    else:
+        refusal(read, tree, "INT64", shape)
+
+
+# JSON arrays: elements
+
+
+@pytest.mark.parametrize("datatype", INTEGERS)
+def test_integer_limits(datatype: str) -> None:
+    limits = np.iinfo(NUMPY[datatype])
+    low, high = int(limits.min), int(limits.max)
+    assert as_numpy(read([low, high, 0], datatype, (3,))).tolist() == [low, high, 0]
+    for wrong in (low - 1, high + 1):
+        if -(1 << 63) <= wrong < 1 << 64:  # beyond, the body is refused
+            message = refusal(read, [0, wrong], datatype, (2,))
+            assert f"element 1 in row-major order is {wrong}; {datatype} takes" in message
+            assert f"from {low} to {high}" in message
+
+
+@pytest.mark.parametrize("datatype", [name for name in (*NUMPY, "BYTES") if name != "BOOL"])
+@pytest.mark.parametrize("wrong", ["null", "true", "{}", "[]", "[1]", '"1"', "1.5", "1.0"])
+def test_elements_of_the_wrong_kind(datatype: str, wrong: str) -> None:
+    if (datatype, wrong) == ("BYTES", '"1"') or (datatype.startswith("FP") and wrong in ("1.5", "1.0")):
+        pytest.skip("fits")
+    right = '"a"' if datatype == "BYTES" else "7"
+    message = refusal(read, f"[{right},{right},{wrong}]", datatype, (3,))
+    assert "element 2" in message
+    assert datatype in message
+
+
+@pytest.mark.parametrize("wrong", ["2", "-1", "1.0", '"true"', "null", "[true]"])
+def test_bool_takes_truth_values_only(wrong: str) -> None:
+    assert "true, false, 1 and 0" in refusal(read, f"[true,{wrong}]", "BOOL", (2,))
+    assert as_numpy(read("[true,false,1,0]", "BOOL", (4,))).tolist() == [True, False, True, False]
+
+
+def test_fp16_range() -> None:
+    assert as_numpy(read([65519.99, -65504, 1e-9, 0.1], "FP16", (4,))).tolist() == [65504, -65504, 0, np.float16(0.1)]
+    for wrong in (65520, -65520.0, 1e30):
+        assert "65504" in refusal(read, [0, wrong], "FP16", (2,))
+
+
+def test_bf16_and_huge_tensors_need_binary_data() -> None:
+    assert "binary_data_size" in refusal(read, [1], "BF16", (1,))
+    assert "binary_data_size" in refusal(read, [1], "FP32", (1 << 12, 1 << 12))
+    assert "binary_data_size" in refusal(read, [], "FP32", (1 << 24, 0))
+
+
+def shapes() -> st.SearchStrategy[tuple[int, ...]]:
+    return st.lists(st.integers(0, 4), max_size=4).map(tuple)
+
+
+def raw_tensors(datatype: str) -> st.SearchStrategy[tuple[tuple[int, ...], bytes]]:
+    def filled(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[tuple[int, ...], bytes]]:
+        size = int(np.prod(shape, dtype=int)) * DATATYPES[datatype].itemsize
+        content = st.binary(min_size=size, max_size=size)
+        if datatype == "BOOL":
+            content = content.map(lambda raw: bytes(byte & 1 for byte in raw))
+        return content.map(lambda raw: (shape, raw))
+
+    return shapes().flatmap(filled)
+
+
+@pytest.mark.parametrize("datatype", [name for name in DATATYPES if name != "BYTES"])
+@given(st.data())
+def test_round_trip_of_raw_bytes(datatype: str, data: Any) -> None:
+    shape, raw = data.draw(raw_tensors(datatype))
+    before = data.draw(st.binary(max_size=20))
+    tensor = codec.tensor_from_bytes("x", datatype, shape, before + raw + b"!", slice(len(before), len(before + raw)))
+    assert (tensor.datatype, tensor.shape) == (datatype, shape)
+    assert bytes(codec.tensor_to_bytes(tensor)) == raw
+    assert np.frombuffer(tensor.data, np.uint8).ctypes.data % DATATYPES[datatype].itemsize == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("datatype", NUMPY)
+@pytest.mark.parametrize("form", ["flat", "nested"])
+@given(st.data())
+def test_round_trip_through_json(datatype: str, form: str, data: Any) -> None:
+    shape, raw = data.draw(raw_tensors(datatype))
+    array = np.frombuffer(raw, NUMPY[datatype]).reshape(shape)
+    tensor = Tensor(datatype, shape, raw)
+    if not np.isfinite(array).all():
+        assert "binary data" in refusal(codec.tensor_to_json, "y", tensor)
+        return
+    flat = codec.tensor_to_json("y", tensor)
+    assert flat == array.ravel().tolist()
+    values = codec.nested(flat, shape)
+    assert values == array.tolist()
+    if not shape:
+        values = [values]
+    back = as_numpy(read(flat if form == "flat" else values, datatype, shape))
+    np.testing.assert_array_equal(back.astype(NUMPY[datatype]), array)
+    assert back.dtype == (np.float64 if datatype == "FP32" else NUMPY[datatype])
+
+
+@given(shapes(), st.data())
+def test_round_trip_of_bytes(shape: tuple[int, ...], data: Any) -> None:
+    count = int(np.prod(shape, dtype=int))
+    texts = data.draw(st.lists(st.text(), min_size=count, max_size=count))
+    tensor = Tensor("BYTES", shape, [text.encode() for text in texts])
+    assert read(codec.tensor_to_json("y", tensor), "BYTES", shape).data == tensor.data
+    items = data.draw(st.lists(st.binary(), min_size=count, max_size=count))
+    raw = bytes(codec.tensor_to_bytes(Tensor("BYTES", shape, items)))
+    assert codec.tensor_from_bytes("x", "BYTES", shape, raw, slice(0, len(raw))).data == items
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+def test_numbers_that_json_has_not(datatype: str, value: float) -> None:
+    array = np.array([[0, 1], [value, 2]], NUMPY[datatype])
+    message = refusal(codec.tensor_to_json, "y", Tensor(datatype, (2, 2), array.tobytes()))
+    assert f"output 'y' is {value} at element 2" in message
+
+
+def test_outputs_that_json_cannot_carry() -> None:
+    assert "binary data" in refusal(codec.tensor_to_json, "y", Tensor("BYTES", (1,), [b"\xff"]))
+    assert "BF16" in refusal(codec.tensor_to_json, "y", Tensor("BF16", (1,), b"\0\0"))
+    large = np.array([1.7e308, 1.7e308, -5e-324])  # a sum beyond a double, of finite numbers
+    assert codec.tensor_to_json("y", Tensor("FP64", (3,), large.tobytes())) == large.tolist()
+
+
+def test_aligned_bytes_are_not_copied_and_others_are() -> None:
+    body = bytes(range(32))
+    aligned = codec.tensor_from_bytes("x", "FP32", (4,), body, slice(8, 24)).data
+    assert isinstance(aligned, memoryview)
+    assert aligned.obj is body
+    assert codec.tensor_from_bytes("x", "FP32", (4,), body, slice(6, 22)).data == body[6:22]
+    assert isinstance(codec.tensor_from_bytes("x", "FP32", (4,), body, slice(6, 22)).data, bytes)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "raw", "words"),
+    [
+        ("FP32", (2, 2), b"0" * 15, "15 bytes of binary data; expected 16 for shape [2, 2] of FP32"),
+        ("FP32", (2, 2), b"0" * 17, "expected 16"),
+        ("INT64", (), b"", "expected 8"),
+        ("BOOL", (3,), b"\0\1\2", "0 or 1"),
+        ("BYTES", (2,), b"\1\0\0\0a", "1 whole elements in the first 5 of 5 bytes; expected 2"),
+        ("BYTES", (1,), b"\1\0\0\0ab", "first 5 of 6"),
+        ("BYTES", (1,), b"\2\0\0\0a", "0 whole elements"),
+        ("BYTES", (1,), b"\xff\xff\xff\xffa", "0 whole elements"),
+        ("BYTES", (1 << 40,), b"\0\0\0\0\0\0", "1 whole elements"),
+        ("BYTES", (0,), b"\0", "expected 0"),
+    ],
+)
+def test_raw_bytes_that_do_not_fit(datatype: str, shape: tuple[int, ...], raw: bytes, words: str) -> None:
+    message = refusal(codec.tensor_from_bytes, "x", datatype, shape, raw, slice(0, len(raw)))
+    assert words in message
+    assert "'x'" in message
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "filled"),
+    [
+        ((2, 3), 6, (2, 3)),
+        ((2, 3), 7, None),
+        ((-1, 3), 6, (2, 3)),
+        ((-1, 3), 0, (0, 3)),
+        ((-1, 3), 7, None),
+        ((2, -1), 6, (2, 3)),
+        ((-1, -1), 6, None),
+        ((-1, 0), 0, None),
+        ((), 1, ()),
+        ((), 2, None),
+        ((-1,), 5, (5,)),
+    ],
+)
+def test_fill_shape(shape: tuple[int, ...], count: int, filled: tuple[int, ...] | None) -> None:
+    assert codec.fill_shape(shape, count) == filled
+
+
+# Threads
+
+
+def test_eight_threads_read_what_each_was_sent() -> None:
+    failures: list[object] = []
+
+    def work(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        for _ in range(100):
+            array = random.standard_normal((4, 50, 20))
+            got = as_numpy(read(array.tolist(), "FP64", array.shape))
+            if not np.array_equal(got, array):
+                failures.append(seed)
+            try:
+                read("[[1],[2],3]", "FP32", (3,))
+                failures.append("ragged data passed")
+            except PredictError:
+                pass
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+# Content codings
+
+
+def raw_deflate(body: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    return stream.compress(body) + stream.flush()
+
+
+CODINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "Deflate ": raw_deflate}
+
+
+@pytest.mark.parametrize("encoding", CODINGS)
+@given(body=st.binary())
+def test_inflate(encoding: str, body: bytes) -> None:
+    assert compression.inflate(CODINGS[encoding](body), encoding, len(body)) == body
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@given(body=st.binary())
+def test_deflate_is_deterministic_and_inflates_back(encoding: str, body: bytes) -> None:
+    small = compression.deflate(body, encoding)
+    assert compression.deflate(body, encoding) == small
+    assert compression.inflate(small, encoding, len(body)) == body
+
+
+@pytest.mark.parametrize("encoding", CODINGS)
+def test_inflate_stops_at_the_limit(encoding: str) -> None:
+    body = bytes(1000)
+    packed = CODINGS[encoding](body)
+    assert compression.inflate(packed, encoding, 1000) == body
+    assert "999 bytes" in refusal(compression.inflate, packed, encoding, 999, code="PAYLOAD_TOO_LARGE")
+
+
+def test_a_bomb_is_not_inflated() -> None:
+    stream = zlib.compressobj(9, wbits=31)
+    bomb = b"".join([*(stream.compress(bytes(1 << 20)) for _ in range(256)), stream.flush()])
+    tracemalloc.start()
+    try:
+        refusal(compression.inflate, bomb, "gzip", 1 << 20, code="PAYLOAD_TOO_LARGE")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 << 20  # CPython joins its blocks at the end: twice the limit, of 256 MB
+
+
+@pytest.mark.parametrize("encoding", CODINGS)
+def test_damaged_streams(encoding: str) -> None:
+    packed = CODINGS[encoding](b"a tensor, say" * 20)
+    for wrong in (b"", packed[:1], packed[:-1], packed + b"\0", packed + packed, b"{}", b"\x78\x9c", b"\x1f\x8b"):
+        refusal(compression.inflate, wrong, encoding, 10_000)
+    assert compression.inflate(packed, encoding, 10_000) == b"a tensor, say" * 20
+
+
+def test_encodings_by_name() -> None:
+    assert compression.inflate(b"as it is", "identity", 100) == b"as it is"
+    for unknown in ("br", "zstd", "gzip, gzip", "x" * 1000):
+        message = refusal(compression.inflate, b"", unknown, 100, code="UNSUPPORTED_MEDIA_TYPE")
+        assert "supported: gzip, deflate" in message
+        assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    ("header", "encoding"),
+    [
+        ("", None),
+        ("gzip", "gzip"),
+        ("GZIP;Q=1", "gzip"),
+        ("deflate", "deflate"),
+        ("gzip, deflate, br", "gzip"),
+        ("deflate, gzip", "gzip"),
+        ("gzip;q=0.5, deflate;q=0.8", "deflate"),
+        ("gzip; q=0, deflate", "deflate"),
+        ("gzip;q=0", None),
+        ("*", "gzip"),
+        ("*;q=0.5, gzip;q=0", "deflate"),
+        ("br, *;q=0", None),
+        ("identity", None),
+        ("identity;q=1, gzip;q=0.5", None),
+        ("identity;q=0.5, gzip;q=0.5", "gzip"),
+        ("br;q=1.0, zstd", None),
+        ("gzip;q=nan", None),
+        ("gzip;q=2", None),
+        ("gzip;q=", None),
+        ("gzip;level=9", None),
+        (";;;,,,=", None),
+    ],
+)
+def test_accepted_encoding(header: str, encoding: str | None) -> None:
+    assert compression.accepted_encoding(header) == encoding
+
+
+# The cold path
+
+
+def test_imports_stay_small() -> None:
+    """A JSON tensor is decoded and answered without what a cold start cannot afford."""
+    script = (
+        "import sys\n"
+        "from function import compression, goserve, oip, oip_response\n"
+        "early = {'csimdjson', 'json', 'zlib', 'struct', 'array', 're', 'typing'} & set(sys.modules)\n"
+        "assert not early, early\n"
+        "from function.tensor import Spec, Tensor\n"
+        "class Model: name, version = 'm', '1'\n"
+        "Model.inputs = Model.outputs = {'x': Spec('x', 'FP32', (-1, 2))}\n"
+        "body = b'{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1,2],\"data\":[1,2]}]}'\n"
+        "request = oip.decode_infer(body, None, Model)\n"
+        "oip_response.encode_infer(Model, request, {'x': Tensor('FP32', (1, 2), bytes(8))}, [])\n"
+        "late = {'numpy', 'typing', 'dataclasses', 'struct', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
+        "assert not late, late\n"
+    )
+    subprocess.run([sys.executable, "-S", "-c", script], check=True, env={"PYTHONPATH": ":".join(sys.path)})
