@@ -40,9 +40,10 @@ def handler(event: Any, _context: object) -> Any:
         request = to_request(event)
     except PredictError as error:
         return from_response(event, error_response(error))
+    request.phases["init"] = _init_ms
     response = API.respond(request)
     # 3. Report.
-    response.headers["Server-Timing"] = server_timing(request, _init_ms, cold=_cold)
+    response.headers["Server-Timing"] = server_timing(request, cold=_cold)
     _cold = False
     # 4. Wrap the response.
     return from_response(event, response)

@@ -23,6 +23,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     ),
     "MAX_BODY_BYTES": ("67108864", "largest request body, also after inflating"),
     "MAX_IMAGE_PIXELS": ("50000000", "largest picture, width x height"),
+    "QUEUE_SIZE": ("64", "server mode: requests that may wait for a thread; more are answered 503"),
     # Set by AWS Lambda.
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": ("0", "MB; 1,769 of them are one vCPU"),
     "AWS_LAMBDA_INITIALIZATION_TYPE": ("on-demand", "all but on-demand: load and warm the model at import"),
@@ -40,6 +41,7 @@ class Settings:
         "max_image_pixels",
         "model_name",
         "model_repository",
+        "queue_size",
         "verify_artifacts",
     )
 
@@ -52,6 +54,7 @@ class Settings:
             ("verify_artifacts", _number(environ, "VERIFY_ARTIFACTS") != 0),
             ("max_body_bytes", _number(environ, "MAX_BODY_BYTES")),
             ("max_image_pixels", _number(environ, "MAX_IMAGE_PIXELS")),
+            ("queue_size", _number(environ, "QUEUE_SIZE")),
             ("function_memory_mb", _number(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
             ("initialization_type", _text(environ, "AWS_LAMBDA_INITIALIZATION_TYPE")),
         ):
@@ -64,6 +67,7 @@ class Settings:
         verify_artifacts: bool
         max_body_bytes: int
         max_image_pixels: int
+        queue_size: int
         function_memory_mb: int
         initialization_type: str
 

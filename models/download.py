@@ -51,7 +51,7 @@ def download(url: str, part: FileIO, file: File, timeout: float) -> None:
     part.seek(0)
     digest = hashlib.file_digest(part, "sha256")
     print(f"{file.name} from {url}" + (f", from byte {received:,} on" if resumed else ""))
-    with tqdm(total=file.bytes, initial=received, unit="B", unit_scale=True, disable=None) as bar:
+    with tqdm(total=file.bytes, initial=received, unit="B", unit_scale=True, leave=False, disable=None) as bar:
         for position, chunk in _stream(url, received, file.bytes, timeout):
             if position < received:  # the server ignored Range and starts over
                 received, resumed, digest = part.truncate(0), False, hashlib.sha256()

@@ -68,9 +68,7 @@ def pull(
                 unfinished.replace(target)
     except OSError as error:
         kept = f" What has come so far is kept in {unfinished}." if unfinished.exists() else ""
-        raise PullError(
-            f"{target} cannot be written: {error}.{kept}\nOnce mended: {_command(manifest)}"
-        ) from error
+        raise PullError(f"{target} cannot be written: {error}.{kept}\nOnce mended: {_command(manifest)}") from error
     print(f"{target}: {file.bytes:,} bytes, sha256 is right")
     return target
 
@@ -127,9 +125,7 @@ def _copy(source: Path, part: FileIO, manifest: Manifest) -> None:
             write_all(part, chunk)
 
 
-def _download(
-    part: FileIO, manifest: Manifest, sources: Sequence[str], timeout: float, backoff: float
-) -> None:
+def _download(part: FileIO, manifest: Manifest, sources: Sequence[str], timeout: float, backoff: float) -> None:
     file = manifest.file
     failures = []
     for url in sources:

@@ -24,7 +24,7 @@ def go_binary(source: Path, name: str) -> Path | None:
     digest = hashlib.sha256(version.encode())
     for path in sorted([*source.glob("*.go"), *source.glob("go.*")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    binary = CACHE / name / digest.hexdigest()[:16] / name
+    binary = CACHE / source.name / digest.hexdigest()[:16] / name
     if binary.exists():
         return binary
     environ = dict(os.environ)

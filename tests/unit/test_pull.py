@@ -170,9 +170,7 @@ def assert_pulled(folder: Path) -> None:
     assert files(folder) == {"model.toml", "toy.onnx"}
 
 
-@pytest.mark.parametrize(
-    "reply", [send(DATA), chunked(DATA), unannounced(DATA)], ids=["length", "chunked", "close"]
-)
+@pytest.mark.parametrize("reply", [send(DATA), chunked(DATA), unannounced(DATA)], ids=["length", "chunked", "close"])
 def test_whole_download(source: Source, tmp_path: Path, reply: Reply) -> None:
     folder = make_folder(tmp_path / "toy", source.url("/a", reply))
     assert pull(folder) == folder / "toy.onnx"
@@ -185,6 +183,14 @@ def test_missing_first_source_leads_to_the_second(source: Source, tmp_path: Path
     pull(folder)
     assert_pulled(folder)
     assert [path for path, _ in source.requests] == ["/a", "/b"], "a 404 is not asked for again"
+
+
+def test_given_sources_replace_the_pinned_ones(source: Source, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "toy", source.url("/pinned", send(DATA)))
+    mirrors = ["--source", source.url("/a", status(404)), "--source", source.url("/b", send(DATA))]
+    assert main([str(folder), *mirrors]) == 0
+    assert_pulled(folder)
+    assert [path for path, _ in source.requests] == ["/a", "/b"]
 
 
 def test_redirect_is_followed(source: Source, folder: Path) -> None:
@@ -239,6 +245,13 @@ def test_server_without_range_starts_over(source: Source, folder: Path) -> None:
     assert source.requests == [("/a", None), ("/a", "bytes=350001-")]
 
 
+def test_wrong_bytes_without_range_are_not_fetched_twice(source: Source, folder: Path) -> None:
+    part_of(folder).write_bytes(DATA[:1000])
+    with pytest.raises(PullError, match="sha256 is"):
+        pull(folder, sources=[source.url("/a", send(OTHER, ranges=False))])
+    assert source.requests == [("/a", "bytes=1000-")]
+
+
 def test_another_range_than_asked_for_is_refused(source: Source, folder: Path) -> None:
     def confused(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(206)
@@ -248,9 +261,7 @@ def test_another_range_than_asked_for_is_refused(source: Source, folder: Path) -
         handler.wfile.write(DATA)
 
     part_of(folder).write_bytes(DATA[:1000])
-    with pytest.raises(
-        PullError, match=r"bytes 0-599999/600000 came where bytes from 1,000 on were asked for"
-    ):
+    with pytest.raises(PullError, match=r"bytes 0-599999/600000 came where bytes from 1,000 on were asked for"):
         pull(folder, sources=[source.url("/a", confused)])
     assert part_of(folder).read_bytes() == DATA[:1000]
 
@@ -261,9 +272,7 @@ def test_wrong_bytes_of_the_right_size_are_refused(source: Source, folder: Path)
         pull(folder, sources=[url])
     assert files(folder) == {"model.toml"}
     message = str(caught.value)
-    assert (
-        f"{url}: sha256 is {hashlib.sha256(OTHER).hexdigest()}, {hashlib.sha256(DATA).hexdigest()}" in message
-    )
+    assert f"{url}: sha256 is {hashlib.sha256(OTHER).hexdigest()}, {hashlib.sha256(DATA).hexdigest()}" in message
     assert f"python -m models.pull {folder} --from-file PATH" in message
     assert source.requests == [("/a", None)], "the same wrong bytes are not fetched again"
 
@@ -277,9 +286,7 @@ def test_wrong_bytes_of_the_right_size_are_refused(source: Source, folder: Path)
     ],
     ids=["long", "short", "empty"],
 )
-def test_announced_size_that_is_wrong_is_refused(
-    source: Source, folder: Path, data: bytes, message: str
-) -> None:
+def test_announced_size_that_is_wrong_is_refused(source: Source, folder: Path, data: bytes, message: str) -> None:
     with pytest.raises(PullError, match=message):
         pull(folder, sources=[source.url("/a", send(data))])
     assert files(folder) == {"model.toml"}
@@ -344,9 +351,7 @@ def test_complete_part_needs_no_request(source: Source, folder: Path) -> None:
     assert source.requests == []
 
 
-def test_right_file_makes_no_request(
-    source: Source, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_right_file_makes_no_request(source: Source, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "toy.onnx").write_bytes(DATA)
     assert main([str(folder), "--source", source.url("/a", send(DATA))]) == 0
     assert "is there already" in capsys.readouterr().out
@@ -368,9 +373,7 @@ def test_hanging_server_times_out(source: Source, folder: Path) -> None:
     silent = source.url("/a", answer_nothing)
     halfway = source.url("/b", hanging(source, DATA[:1000]))
     begin = time.monotonic()
-    with pytest.raises(
-        PullError, match=r"/a: no answer for 0.2 s \(attempts: 3\)\n .*/b: no answer for 0.2 s"
-    ):
+    with pytest.raises(PullError, match=r"/a: no answer for 0.2 s \(attempts: 3\)\n .*/b: no answer for 0.2 s"):
         pull(folder, sources=[silent, halfway], timeout=0.2, backoff=0.01)
     assert time.monotonic() - begin < 5
     pull(folder, sources=[silent, source.url("/c", send(DATA))], timeout=0.2, backoff=0.01)
@@ -484,11 +487,11 @@ def test_command_line_errors(tmp_path: Path, folder: Path, capsys: pytest.Captur
 
 
 def test_full_disk_keeps_the_part(source: Source, folder: Path) -> None:
-    """A file size limit fails writes in the kernel as a full disk does, in the middle of a chunk."""
+    """A file size limit fails writes in the kernel as a full disk does; here one byte before the end."""
     url = source.url("/a", send(DATA))
     limited = (
         "import resource, sys; from models.pull import main; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)); sys.exit(main(sys.argv[1:]))"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (599_999, 599_999)); sys.exit(main(sys.argv[1:]))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", limited, folder, "--source", url],
@@ -501,10 +504,10 @@ def test_full_disk_keeps_the_part(source: Source, folder: Path) -> None:
     assert "cannot be written: [Errno 27] File too large" in ended.stderr
     assert f"kept in {part_of(folder)}" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert part_of(folder).read_bytes() == DATA[:300_000]
+    assert part_of(folder).read_bytes() == DATA[:-1]
     pull(folder, sources=[url])
     assert_pulled(folder)
-    assert source.requests == [("/a", None), ("/a", "bytes=300000-")]
+    assert source.requests == [("/a", None), ("/a", "bytes=599999-")]
 
 
 def test_interrupted_command_goes_on(source: Source, folder: Path) -> None:

@@ -1,0 +1,121 @@
+"""The same core as an ASGI app for any server: `function.asgi:app`; Mangum(app, lifespan="off") runs it on Lambda."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from starlette import requests, responses
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from function import cpu
+from function.api import Api
+from function.errors import PredictError
+from function.message import Request, Response, error_response
+from function.settings import Settings
+from function.telemetry import server_timing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# Many requests at once: each runs on one thread, and there is one such thread for each CPU.
+SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
+API = Api(SETTINGS)
+WORKERS = cpu.count(SETTINGS.function_memory_mb)
+
+
+class Pool:
+    """Threads for what takes a CPU, and a count of the requests that wait for one or run."""
+
+    def __init__(self, workers: int, queue_size: int) -> None:
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="infer")
+        self._limit = workers + queue_size
+        self._admitted = 0
+
+    def admit(self) -> None:
+        """Takes a place before the body is read; PredictError 503 when all are taken. `leave` gives it back."""
+        if self._admitted >= self._limit:
+            raise PredictError("UNAVAILABLE", f"{self._limit} requests are being served already; try again in a second")
+        self._admitted += 1
+
+    def leave(self) -> None:
+        self._admitted -= 1
+
+    async def respond(self, request: Request) -> Response:
+        """The core's answer, worked out on one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, API.respond, request)
+
+
+POOL = Pool(WORKERS, SETTINGS.queue_size)
+
+
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    """A server loads the default model before it takes requests: /ready is then the truth from the start."""
+    await asyncio.to_thread(lambda: API.models.get(SETTINGS.model_name).warm())
+    yield
+
+
+async def endpoint(asgi_request: requests.Request) -> responses.Response:
+    """Any request: health and metadata answered at once, the rest on the pool."""
+    request = Request(
+        asgi_request.method,
+        asgi_request.scope["path"],
+        dict(parse_qsl(asgi_request.scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        _joined(asgi_request),
+        b"",
+    )
+    try:
+        if request.method != "POST":  # never behind an inference
+            response = API.respond(request)
+        else:
+            POOL.admit()
+            try:
+                request.body = await _body(asgi_request)
+                response = await POOL.respond(request)
+            finally:
+                POOL.leave()
+    except PredictError as error:
+        response = error_response(error)
+        if error.status == 503:
+            response.headers["Retry-After"] = "1"
+    if request.phases:
+        response.headers["Server-Timing"] = server_timing(request)
+    return responses.Response(response.body, response.status, response.headers)
+
+
+def _joined(asgi_request: requests.Request) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in asgi_request.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def _body(asgi_request: requests.Request) -> bytes:
+    """The whole body; PredictError 413 as soon as it is known to be too long, before it has all come."""
+    limit = SETTINGS.max_body_bytes
+    declared = asgi_request.headers.get("content-length", "0")
+    size, chunks = 0, []
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_long(limit)
+    async for chunk in asgi_request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_long(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_long(limit: int) -> PredictError:
+    return PredictError(
+        "PAYLOAD_TOO_LARGE", f"the body has more than {limit} bytes; send a smaller one or set MAX_BODY_BYTES"
+    )
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # the core itself answers 405
+app = Starlette(routes=[Route("/{path:path}", endpoint, methods=METHODS)], lifespan=lifespan)
