@@ -37,7 +37,7 @@ class Api:
             route, parameters = _find(request)
             if encoding := request.headers.get("content-encoding"):
                 request.body = compression.inflate(request.body, encoding, self.settings.max_body_bytes)
-            elif len(request.body) > self.settings.max_body_bytes:
+            if len(request.body) > self.settings.max_body_bytes:
                 limit = self.settings.max_body_bytes
                 raise PredictError(
                     "PAYLOAD_TOO_LARGE",
@@ -48,6 +48,11 @@ class Api:
             return error_response(error)
         except MemoryError:
             return error_response(PredictError("UNAVAILABLE", "not enough memory for this request; send a smaller one"))
+        except Exception:  # noqa: BLE001  (a defect: its trace is for the log, not for the caller)
+            import traceback
+
+            traceback.print_exc()
+            return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
 
     def loaded(self, request: Request, name: str) -> Model:
         """The model, loaded now if need be: that time is the phase `load`."""

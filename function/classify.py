@@ -53,11 +53,15 @@ def top_k(request: Request) -> int:
 def predictions(scores: Tensor, activation: str, labels: list[str], k: int) -> list[dict[str, Any]]:
     """The `k` likeliest classes of one row of FP32 scores [1, classes], best first, equals in the order of index.
 
-    Softmax only where model.toml says that the scores are logits. PredictError INTERNAL when a score is not a number.
+    Softmax only where model.toml says that the scores are logits. PredictError INTERNAL when a score is not a number,
+    UNAVAILABLE when the labels belong to another number of classes.
     """
     values: list[float] = list(scores.numbers())
     if not all(map(math.isfinite, values)):
         raise PredictError("INTERNAL", "the model answered with NaN or Infinity; run: python -m models.verify")
+    if labels and len(labels) != len(values):
+        count = f"the model gave {len(values)} scores and has {len(labels)} labels"
+        raise PredictError("UNAVAILABLE", f"{count}; give model.toml one label for each score and prepare it again")
     if activation == "softmax":
         largest = max(values)
         exponentials = [math.exp(value - largest) for value in values]

@@ -73,7 +73,7 @@ def tensor_to_json(name: str, tensor: Tensor) -> list[Any]:
 
     PredictError (INVALID_ARGUMENT) for what JSON cannot carry: NaN, Infinity, BF16, BYTES that are not UTF-8.
     """
-    mend = "ask for it as binary data (the parameter binary_data of the output)"
+    mend = "ask for it as binary data (protocol v2, parameter binary_data of the output)"
     if isinstance(tensor.data, list):
         try:
             return [item.decode() for item in tensor.data]
@@ -81,13 +81,7 @@ def tensor_to_json(name: str, tensor: Tensor) -> list[Any]:
             raise invalid(f"output {name!r} has bytes that are not UTF-8, which JSON cannot carry; {mend}") from None
     if tensor.datatype == "BF16":
         raise invalid(f"output {name!r} is BF16, which has no JSON form; {mend}")
-    data = memoryview(tensor.data)
-    if tensor.datatype == "FP16":  # memoryview cannot read it
-        import struct
-
-        values: list[Any] = list(struct.unpack(f"<{element_count(tensor.shape)}e", data))
-    else:
-        values = data.cast("B").cast(DATATYPES[tensor.datatype].code).tolist()  # type: ignore[call-overload]
+    values = list(tensor.numbers())
     if tensor.datatype[:2] == "FP" and sum(values) - sum(values) != 0:  # a finite sum has only finite terms
         for index, value in enumerate(values):
             if value - value != 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from function.errors import invalid
+from function.errors import PredictError, invalid
 from function.message import Request, error_response
 
 TYPE_CHECKING = False
@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from function.api import Api
 
 
-def answer_direct(api: Api, event: Any) -> bytes:
-    """The answer's JSON for {"image"}, {"tensors"} or {"inputs"}, by the default model; errors are {"error"}."""
+def answer_direct(api: Api, event: Any, limit: int) -> bytes:
+    """The answer's JSON for {"image"}, {"tensors"} or {"inputs"}, by the default model; errors are {"error"}.
+
+    More than `limit` bytes, and binary data, are errors too: Lambda would cut off the one and break on the other.
+    """
     path = _path(event, api.settings.model_name)
     if path is None:
         kinds = "an HTTP event of a function URL, API Gateway or ALB"
         error = invalid(f'expected {kinds}, or {{"image"}}, {{"tensors"}} or {{"inputs"}} as in an HTTP body')
         return error_response(error).body
-    return api.respond(Request("POST", path, {}, {}, json.dumps(event).encode())).body
+    response = api.respond(Request("POST", path, {}, {}, json.dumps(event).encode()))
+    if response.headers["Content-Type"] != "application/json":
+        response = error_response(invalid("a direct invoke answers in JSON only; leave binary_data_output out"))
+    elif len(response.body) > limit:
+        message = f"the answer has {len(response.body)} bytes, Lambda lets {limit} out; send a smaller batch"
+        response = error_response(PredictError("PAYLOAD_TOO_LARGE", message))
+    return response.body
 
 
 def _path(event: Any, model: str) -> str | None:

@@ -11,7 +11,7 @@ from function import http_event  # noqa: E402  (the clock starts before our own 
 from function.api import Api  # noqa: E402
 from function.direct import answer_direct  # noqa: E402
 from function.errors import PredictError  # noqa: E402
-from function.message import error_response  # noqa: E402
+from function.message import Request, error_response  # noqa: E402
 from function.settings import Settings  # noqa: E402
 from function.telemetry import server_timing  # noqa: E402
 
@@ -29,21 +29,21 @@ _cold = True
 
 def handler(event: Any, _context: object) -> Any:
     """The answer in the event's own format; bytes of JSON for a direct invoke."""
-    global _cold  # noqa: PLW0603  (one environment, one first answer)
+    global _cold
+    cold, _cold = _cold, False
     # 1. Tell what kind of event it is.
     adapter = http_event.classify(event)
     if adapter is None:
-        return answer_direct(API, event)
+        return answer_direct(API, event, http_event.LAMBDA_LIMIT)
     to_request, from_response = adapter
     # 2. Unwrap the request and answer it.
     try:
         request = to_request(event)
+        response = API.respond(request)
     except PredictError as error:
-        return from_response(event, error_response(error))
-    request.phases["init"] = _init_ms
-    response = API.respond(request)
+        request, response = Request("", "", {}, {}, b""), error_response(error)
     # 3. Report.
-    response.headers["Server-Timing"] = server_timing(request, cold=_cold)
-    _cold = False
+    request.phases = {"init": _init_ms} | request.phases
+    response.headers["Server-Timing"] = server_timing(request, cold=cold)
     # 4. Wrap the response.
     return from_response(event, response)

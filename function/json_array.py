@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from function.errors import invalid
 from function.json_body import describe
 from function.tensor import DATATYPES, Tensor, element_count
@@ -43,12 +45,14 @@ class ArrayReader:
         length is not the shape's or an element does not fit the datatype.
         """
         if datatype == "BF16":
-            raise invalid(f"{name!r} is BF16, which has no JSON form; send it as binary data (binary_data_size)")
+            raise invalid(
+                f"{name!r} is BF16, which has no JSON form; send it as binary data (protocol v2, binary_data_size)"
+            )
         count = element_count(shape)
         if max(count, *shape, 0) > _LONGEST:
             raise invalid(
                 f"{name!r} has shape {list(shape)}; JSON data takes up to {_LONGEST} elements: "
-                "send it as binary data (binary_data_size)"
+                "send it as binary data (protocol v2, binary_data_size)"
             )
         nested = len(shape) > 1 and len(data) and type(data[0]) is type(data)
         depth = len(shape) if nested else 1
@@ -74,8 +78,6 @@ class ArrayReader:
             if datatype in ("INT64", "UINT64"):
                 return Tensor(datatype, shape, buffer)
             if datatype == "FP16":
-                import struct
-
                 return Tensor(datatype, shape, struct.pack(f"<{count}e", *view.cast("d")))
             from array import array
 

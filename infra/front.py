@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from function.settings import VARIABLES
 from infra.emulator import Emulator, EmulatorError
 from infra.http_body import read_pieces
 from infra.payload import REQUEST_LIMIT, AnswerError, HttpRequest, HttpResponse, decode_answer, encode_event
@@ -185,10 +187,11 @@ def _check_size(size: int) -> None:
 
 
 def main() -> int:
-    """Serve the project's function until Ctrl-C or SIGTERM; the first line printed is the address."""
+    """Serve the project's function, with this process's settings, until Ctrl-C; prints the address first."""
     parser = argparse.ArgumentParser(prog="python -m infra.front", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of 127.0.0.1 (default: a free one)")
     port = parser.parse_args().port
+    settings = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     # An event, not KeyboardInterrupt: a second signal would break off the cleaning up after the first.
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -196,7 +199,7 @@ def main() -> int:
     try:
         with (
             tempfile.NamedTemporaryFile(prefix="zeroserve-", suffix=".log") as log,
-            Emulator(log=Path(log.name)) as emulator,
+            Emulator(env=settings, log=Path(log.name)) as emulator,
             FunctionUrl(emulator, port) as front,
         ):
             print(front.url)
@@ -204,11 +207,12 @@ def main() -> int:
             # A signal that comes just before an unbounded wait would not end it.
             while not stop.wait(0.1):
                 pass
-        return 0
     except (RieError, EmulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"error: port {port}: {error}. Take another one, or leave --port out", file=sys.stderr)
+    else:
+        return 0
     return 1
 
 

@@ -17,6 +17,7 @@ from infra.front import FunctionUrl
 from infra.rie import RieError
 from models import manifest, prepare
 from models.manifest import Manifest, ManifestError
+from models.pull import PullError, pull
 
 SAMPLES = 5
 WARM_REQUESTS = 10
@@ -55,8 +56,6 @@ def ready_model(name: str) -> Manifest:
     folder = manifest.folder_of(name)
     model = manifest.read(folder)
     if not model.path.is_file() and model.file.sources:
-        from models.pull import pull
-
         pull(folder)
     print("\n".join(prepare.prepare(model)))
     return model
@@ -82,7 +81,7 @@ def classify(url: str, picture: Picture) -> tuple[dict[str, Any], dict[str, floa
 def show(model: Manifest, samples: list[Picture]) -> bool:
     """Sends the samples and prints tables; False when a known label is not on top."""
     right = True
-    environment = {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
+    environment = {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.folder.name}
     with Emulator(env=environment) as emulator, FunctionUrl(emulator) as front:
         rows = []
         for number, picture in enumerate(samples):
@@ -114,7 +113,7 @@ def main() -> int:
     try:
         model = ready_model(arguments.model)
         right = show(model, pictures(model, arguments.image))
-    except (ManifestError, EmulatorError, RieError) as error:
+    except (ManifestError, PullError, EmulatorError, RieError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     path = arguments.image or "picture.png"

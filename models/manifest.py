@@ -26,6 +26,12 @@ class File:
     sha256: str
     sources: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ManifestError(f"[file] sha256 is {self.sha256!r}; 64 lower-case hexadecimal digits are expected")
+        if "/" in self.name or self.bytes < 1:
+            raise ManifestError("[file] name must be a file of this folder, and bytes its size")
+
 
 @dataclass(frozen=True)
 class TensorSpec:

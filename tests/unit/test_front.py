@@ -159,6 +159,11 @@ def test_text_that_is_no_utf8_is_base64(client: http.client.HTTPConnection) -> N
     assert (event["body"], event["isBase64Encoded"]) == (base64.b64encode(b"caf\xe9").decode(), True)
 
 
+def test_text_with_a_content_encoding_is_base64(client: http.client.HTTPConnection) -> None:
+    event = echo(client, "POST", "/", b"text", Content_Type="text/plain", Content_Encoding="br")
+    assert (event["body"], event["isBase64Encoded"]) == (base64.b64encode(b"text").decode(), True)
+
+
 def test_chunked_body_and_the_request_after_it(client: http.client.HTTPConnection) -> None:
     event = echo(client, "POST", "/", iter([b"one ", b"two ", b"x" * 100_000]), Content_Type="text/plain")
     assert event["body"] == "one two " + "x" * 100_000
@@ -256,10 +261,17 @@ def test_failure_is_502_and_the_next_request_works(
     assert echo(client, "GET", "/next")["rawPath"] == "/next"
 
 
-@pytest.mark.parametrize("size", [REQUEST_LIMIT - 1000, REQUEST_LIMIT, 2 * REQUEST_LIMIT])
-def test_too_large_a_request_is_413(client: http.client.HTTPConnection, size: int) -> None:
-    """The first of these bodies is small enough, but not once it is in base64."""
-    client.request("POST", "/", bytes(size), {"Content-Type": "application/octet-stream"})
+@pytest.mark.parametrize(
+    ("size", "media_type"),
+    [
+        (REQUEST_LIMIT - 1000, "application/octet-stream"),  # small enough, but not in base64
+        (REQUEST_LIMIT - 10, "text/plain"),
+        (REQUEST_LIMIT, "text/plain"),
+        (2 * REQUEST_LIMIT, "text/plain"),
+    ],
+)
+def test_too_large_a_request_is_413(client: http.client.HTTPConnection, size: int, media_type: str) -> None:
+    client.request("POST", "/", b"x" * size, {"Content-Type": media_type})
     response = client.getresponse()
     message = json.loads(response.read())["Message"]
     assert response.status == 413

@@ -7,12 +7,14 @@ import math
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function import goserve
 from function.errors import PredictError
 from function.tensor import Spec, Tensor
+
+EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
 
 
 class Model(NamedTuple):
@@ -32,8 +34,8 @@ TWO = Model({"x": Spec("x", "FP32", (-1, 2)), "n": Spec("n", "INT64", ())})
 def values(tensor: Tensor) -> list[Any]:
     if isinstance(tensor.data, list):
         return tensor.data
-    code = {"FP64": "d", "INT64": "q", "BOOL": "?"}[tensor.datatype]
-    return memoryview(tensor.data).cast("B").cast(code).tolist()
+    data = memoryview(tensor.data).cast("B")
+    return list(data.cast("d") if tensor.datatype == "FP64" else data.cast("q"))
 
 
 def decode(document: object, model: Model) -> dict[str, Tensor]:
@@ -154,6 +156,7 @@ def test_an_answer_that_json_cannot_carry() -> None:
         goserve.encode_infer("m", {"y": Tensor("FP64", (1,), b"\0\0\0\0\0\0\xf0\x7f")})
 
 
+@EXAMPLES
 @given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3)))
 def test_what_is_answered_can_be_sent_back(rows: list[list[float]]) -> None:
     tensor = decode({"tensors": {"x": rows}}, one((-1, 3), "FP64"))["x"]

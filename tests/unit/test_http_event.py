@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function import http_event
@@ -180,12 +180,14 @@ def with_path(event: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ENCODED)
+@settings(deadline=None)  # the machine may be busy
 @given(model=NAMES)
 def test_model_names_are_decoded_once(name: str, model: str) -> None:
     event = with_path(event_of(name), f"/v2/models/{quote(model, safe='')}/infer")
     assert request_of(event).path == f"/v2/models/{model}/infer"
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(model=NAMES)
 def test_an_http_api_has_decoded_already(model: str) -> None:
     for event in (event_of("http_api"), event_of("api_gateway_rest") | {"version": "1.0"}):
@@ -231,6 +233,7 @@ def test_a_rest_api_behind_a_custom_domains_base_path() -> None:
 TEXT = st.text(st.characters(codec="utf-8"))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(query=st.dictionaries(TEXT, TEXT, min_size=1))
 def test_queries(query: dict[str, str]) -> None:
     raw = "&".join(f"{quote_plus(name)}=first&{quote_plus(name)}={quote_plus(value)}" for name, value in query.items())
@@ -254,6 +257,7 @@ HEADERS = st.dictionaries(
 
 
 @pytest.mark.parametrize("name", HTTP)
+@settings(deadline=None)  # the machine may be busy
 @given(body=st.binary(), headers=HEADERS)
 def test_request_bodies_and_headers_come_through(name: str, body: bytes, headers: dict[str, str]) -> None:
     event = event_of(name) | {"cookies": None}
@@ -278,6 +282,7 @@ KINDS_OF_BODY = st.sampled_from(["application/json", "text/plain; charset=utf-8"
 
 
 @pytest.mark.parametrize("name", HTTP)
+@settings(deadline=None)  # the machine may be busy
 @given(body=st.binary() | TEXT.map(str.encode), kind=KINDS_OF_BODY, zipped=st.booleans(), headers=HEADERS)
 def test_responses_come_through(
     name: str, body: bytes, kind: str | None, zipped: bool, headers: dict[str, str]
@@ -339,6 +344,7 @@ def test_too_large_an_answer_says_so(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["alb", "function_url_text"])
 @pytest.mark.parametrize("ascii_only", [True, False])
+@settings(deadline=None)  # the machine may be busy
 @given(start=st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), length=st.integers(1, 4500))
 def test_no_answer_that_passes_is_over_the_limit(name: str, ascii_only: bool, start: str, length: int) -> None:
     """With a limit of 4 KiB, and both ways in which Lambda's runtimes write what is not ASCII."""

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from email.mime.multipart import MIMEMultipart
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function.errors import PredictError
@@ -141,6 +141,7 @@ def test_a_form_without_a_file_says_what_it_has(body: bytes, fields: str) -> Non
 BOUNDARIES = st.text("abcXYZ019'()+_,-./:=?", min_size=1, max_size=20)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(content=st.binary(), other=st.binary(), boundary=BOUNDARIES, name=st.text("abc \\;é€"))
 def test_any_content_comes_through(content: bytes, other: bytes, boundary: str, name: str) -> None:
     delimiter = b"\r\n--" + boundary.encode()
@@ -150,6 +151,7 @@ def test_any_content_comes_through(content: bytes, other: bytes, boundary: str, 
     assert first_file(body, f'multipart/form-data; boundary="{boundary}"') == content
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(content=st.binary(min_size=1))
 def test_the_email_package_reads_and_writes_the_same(content: bytes) -> None:
     message = MIMEMultipart("form-data")

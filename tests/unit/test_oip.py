@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function import oip, oip_response
 from function.errors import PredictError
 from function.tensor import DATATYPES, Spec, Tensor
+
+EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
 
 
 class Model(NamedTuple):
@@ -57,7 +59,7 @@ def raw_bytes(tensor: Tensor) -> bytes:
 
 def floats(tensor: Tensor) -> list[float]:
     assert tensor.datatype == "FP64"
-    return memoryview(raw_bytes(tensor)).cast("d").tolist()
+    return list(memoryview(raw_bytes(tensor)).cast("d"))
 
 
 def refusal(model: Model, content: bytes, header_length: int | None = None) -> str:
@@ -360,6 +362,7 @@ NUMPY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("datatype", [name for name in DATATYPES if name not in ("BYTES", "BOOL")])
+@EXAMPLES
 @given(st.data())
 def test_what_is_encoded_can_be_decoded(datatype: str, data: Any) -> None:
     """An answer's outputs, sent back as inputs, are the same tensors: bit by bit, however the JSON is padded."""

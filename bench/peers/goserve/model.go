@@ -69,21 +69,7 @@ func (r *registry) load(name, path string) (*model, error) {
 }
 
 func newModel(name, path string, threads int) (*model, error) {
-	// onnxruntime_go can name a session's inputs only by opening the file a second time; with the graph
-	// optimisations off and one thread this costs a fraction of the real session.
-	probe, err := ort.NewSessionOptions()
-	if err != nil {
-		return nil, err
-	}
-	defer probe.Destroy()
-	if err := errors.Join(
-		probe.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll),
-		probe.AddSessionConfigEntry("session.disable_prepacking", "1"),
-		probe.SetIntraOpNumThreads(1),
-	); err != nil {
-		return nil, err
-	}
-	inputs, outputs, err := ort.GetInputOutputInfoWithOptions(path, probe)
+	inputs, outputs, err := describe(path)
 	if err != nil {
 		return nil, err
 	}
