@@ -188,6 +188,7 @@ def _carried(response: Response, limit: int) -> tuple[Response, str, bool]:
     size = _escaped_size(response.body, limit) if text is not None else (len(response.body) + 2) // 3 * 4
     size += 256 + 2 * sum(len(name) + len(value) for name, value in response.headers.items())
     if size > limit:
+        timing = {name: value for name, value in response.headers.items() if name == "Server-Timing"}
         response = error_response(
             PredictError(
                 "PAYLOAD_TOO_LARGE",
@@ -195,6 +196,7 @@ def _carried(response: Response, limit: int) -> tuple[Response, str, bool]:
                 "send a smaller batch, name fewer outputs, or ask for gzip with Accept-Encoding",
             )
         )
+        response.headers.update(timing)
         text = response.body.decode()
     if text is not None:
         return response, text, False

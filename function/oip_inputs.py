@@ -6,7 +6,6 @@ from function.codec import tensor_from_bytes
 from function.errors import invalid
 from function.json_body import array_field, check_fields, describe, string_field
 from function.oip_parameters import read_parameters
-from function.tensor import element_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from function.tensor import Spec, Tensor
 
 _FIELDS = ("name", "datatype", "shape", "parameters", "data")
-_MAX_ELEMENTS = (1 << 63) - 1
+_LARGEST = (1 << 63) - 1  # ONNX dimensions are int64
 
 
 def read_inputs(root: Object, model: ModelView, reader: ArrayReader, body: bytes, offset: int) -> dict[str, Tensor]:
@@ -88,10 +87,10 @@ def _shape(item: Object, where: str, spec: Spec, reader: ArrayReader) -> tuple[i
         raise invalid(f"{where} needs 'shape', an array; model input {spec.name!r} has {list(spec.shape)}")
     reader.arrays += 1
     for size in sizes:
-        if type(size) is not int or not 0 <= size <= _MAX_ELEMENTS:
+        if type(size) is not int or not 0 <= size <= _LARGEST:
             raise invalid(f"{where} has {describe(size)} in 'shape'; a dimension is a whole number from 0 to 2^63-1")
     shape: tuple[int, ...] = tuple(sizes)  # type: ignore[arg-type]
-    if not spec.accepts(shape) or element_count(shape) > _MAX_ELEMENTS:
+    if not spec.accepts(shape):
         shown = list(shape) if len(shape) <= 16 else f"{len(shape)} dimensions"
         raise invalid(f"input {spec.name!r} has shape {shown}; the model takes {list(spec.shape)} (-1: any size)")
     return shape

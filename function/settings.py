@@ -22,7 +22,6 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "1: sha256 of every file and the golden input are checked when a model is loaded",
     ),
     "MAX_BODY_BYTES": ("67108864", "largest request body, also after inflating"),
-    "MAX_IMAGE_PIXELS": ("50000000", "largest picture, width x height"),
     "QUEUE_SIZE": ("64", "server mode: requests that may wait for a thread; more are answered 503"),
     # Set by AWS Lambda.
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": ("0", "MB; 1,769 of them are one vCPU"),
@@ -38,7 +37,6 @@ class Settings:
         "initialization_type",
         "intra_op_threads",
         "max_body_bytes",
-        "max_image_pixels",
         "model_name",
         "model_repository",
         "queue_size",
@@ -53,7 +51,6 @@ class Settings:
             ("intra_op_threads", _number(environ, "INTRA_OP_THREADS")),
             ("verify_artifacts", _number(environ, "VERIFY_ARTIFACTS") != 0),
             ("max_body_bytes", _number(environ, "MAX_BODY_BYTES")),
-            ("max_image_pixels", _number(environ, "MAX_IMAGE_PIXELS")),
             ("queue_size", _number(environ, "QUEUE_SIZE")),
             ("function_memory_mb", _number(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
             ("initialization_type", _text(environ, "AWS_LAMBDA_INITIALIZATION_TYPE")),
@@ -66,7 +63,6 @@ class Settings:
         intra_op_threads: int
         verify_artifacts: bool
         max_body_bytes: int
-        max_image_pixels: int
         queue_size: int
         function_memory_mb: int
         initialization_type: str

@@ -59,7 +59,7 @@ class Client:
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, query: str = ""
     ) -> Answer:
-        event = http_event(self.kind, method, path, body, headers or {}, query)
+        event = http_event(self.kind, method, path, body, headers=headers, query=query)
         # Through JSON, as on Lambda; the answer too must be JSON.
         answer = json.loads(json.dumps(self.handler(json.loads(json.dumps(event)), None)))
         text = answer["body"]
@@ -95,14 +95,14 @@ def new_client(repository: Path, model: str = "digits", **variables: str) -> Cli
 
 
 def http_event(
-    kind: str, method: str, path: str, body: bytes, headers: Mapping[str, str], query: str
+    kind: str, method: str, path: str, body: bytes, *, headers: Mapping[str, str] | None = None, query: str = ""
 ) -> dict[str, Any]:
     """An event of one of KINDS. Bodies that are text come as text, all others as base64."""
     try:
         text, is_base64 = body.decode(), False
     except UnicodeDecodeError:
         text, is_base64 = base64.b64encode(body).decode(), True
-    event: dict[str, Any] = {"headers": dict(headers), "body": text or None, "isBase64Encoded": is_base64}
+    event: dict[str, Any] = {"headers": dict(headers or {}), "body": text or None, "isBase64Encoded": is_base64}
     pairs = dict(pair.split("=", 1) for pair in query.split("&") if pair)
     if kind in ("function_url", "http_api"):
         domain = "id.execute-api.eu-west-1.amazonaws.com" if kind == "http_api" else "id.lambda-url.eu-west-1.on.aws"
@@ -119,6 +119,6 @@ def http_event(
         "resource": "/{proxy+}",
         "pathParameters": {"proxy": quote(path).lstrip("/")},
         "multiValueQueryStringParameters": {name: [value] for name, value in pairs.items()},
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "multiValueHeaders": {name: [value] for name, value in (headers or {}).items()},
         "requestContext": {"stage": "prod", "resourcePath": "/{proxy+}"},
     }

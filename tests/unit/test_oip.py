@@ -189,6 +189,7 @@ def raw_model(datatype: str, shape: tuple[int, ...]) -> Model:
         ("INT64", (), 8, ()),
         ("FP32", (2, 2), 15, None),
         ("FP32", (2, 2), 20, None),
+        ("FP32", (-1,), 15, None),
         ("FP32", (-1, 3), 16, None),
         ("FP32", (-1, -1), 16, None),
         ("BYTES", (2,), 8, None),

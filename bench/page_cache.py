@@ -1,0 +1,73 @@
+"""Which bytes of which files a process touched: drop them from the kernel's page cache, run, see what came back."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+PAGE = mmap.PAGESIZE
+
+
+class PageCacheError(RuntimeError):
+    """The kernel does not let this user do it; the message says what does."""
+
+
+def drop_all() -> None:
+    """Empties the page cache of the whole machine; PageCacheError for all but root."""
+    os.sync()  # only clean pages can be dropped
+    try:
+        DROP_CACHES.write_text("1\n")
+    except OSError as error:
+        raise PageCacheError(f"{DROP_CACHES} cannot be written ({error.strerror}): run as root") from error
+
+
+def touched(folders: Iterable[Path], run: Callable[[], set[Path]]) -> dict[Path, int]:
+    """Bytes of each file that are in the page cache after `run`, of files that it read or mapped.
+
+    `run` returns the files that its process had mapped: these and the files below `folders` are looked at. A page that
+    some other process has mapped cannot be dropped and counts, but only in a file that `run` maps too; read-ahead
+    counts, as a lazily loaded image fetches more than was asked for as well. Files that the kernel tells this user
+    nothing about are left out (mincore(2): they must be writable or the user's own).
+    """
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    files |= run()  # a first time, for the libraries outside the folders
+    files = {path for path in files if path.is_file() and os.access(path, os.W_OK)}
+    os.sync()
+    for path in files:
+        drop(path)
+    before = {path: resident(path) for path in files}
+    mapped = run()
+    after = {path: resident(path) for path in files}
+    return {path: size for path, size in after.items() if size and (not before[path] or path in mapped)}
+
+
+def drop(path: Path) -> None:
+    """Drops a file's clean pages that no process has mapped."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def resident(path: Path) -> int:
+    """Bytes of a file in the page cache, whole pages, at most the file's size."""
+    size = path.stat().st_size
+    if size == 0:
+        return 0
+    pages = (ctypes.c_ubyte * (-(-size // PAGE)))()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as view:
+        # Writable only so that ctypes gives its address; private, and nothing is written.
+        address = ctypes.addressof(anchor := ctypes.c_char.from_buffer(view))
+        status = ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), pages)
+        del anchor
+    if status:
+        raise OSError(ctypes.get_errno(), f"mincore of {path} failed")
+    return min(sum(page & 1 for page in pages) * PAGE, size)
