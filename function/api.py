@@ -84,6 +84,12 @@ def _index(_api: Api, _request: Request, _parameters: dict[str, str]) -> Respons
     return json_response(200, {"name": "zeroserve", "version": VERSION, "message": message})
 
 
+def _openapi(_api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
+    from function import openapi  # never on the way of an inference
+
+    return Response(200, {"Content-Type": "application/json"}, openapi.document(VERSION))
+
+
 def _health(_api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
     return json_response(200, {"status": "ok"})
 
@@ -94,17 +100,16 @@ def _ready(api: Api, _request: Request, _parameters: dict[str, str]) -> Response
 
 
 def _v1_models(api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
-    found = [api.models.metadata(name) for name in api.models.names()]
-    rows = [
-        {
-            "name": each.name,
-            "path": each.folder,
-            "input_nodes": list(each.inputs),
-            "output_nodes": list(each.outputs),
-        }
-        for each in found
-    ]
-    return json_response(200, {"models": rows})
+    return json_response(200, {"models": [goserve.model_row(api.models.metadata(name)) for name in api.models.names()]})
+
+
+def _v1_load(api: Api, request: Request, _parameters: dict[str, str]) -> Response:
+    from function import admin  # only the administrator needs it
+
+    with _Phase(request, "load"):
+        metadata = admin.load(api.models, api.settings, request)
+    request.model = (metadata.name, metadata.version)
+    return json_response(201, goserve.model_row(metadata))
 
 
 def _v1_infer(api: Api, request: Request, parameters: dict[str, str]) -> Response:
@@ -203,9 +208,11 @@ def _v2_index(api: Api, request: Request, _parameters: dict[str, str]) -> Respon
 # (method, path, answer); {model} and {version} match one segment
 ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/", _index),
+    ("GET", "/openapi.json", _openapi),
     ("GET", "/health", _health),
     ("GET", "/ready", _ready),
     ("GET", "/v1/models", _v1_models),
+    ("POST", "/v1/models", _v1_load),
     ("POST", "/v1/models/{model}/infer", _v1_infer),
     ("POST", "/v1/models/{model}/classify", _classify),
     ("POST", "/classify", _classify),
@@ -238,7 +245,9 @@ def _find(request: Request) -> tuple[Route, dict[str, str]]:
                 return route, {part[1:-1]: got for part, got in pairs if part[:1] == "{"}
             allowed.append(want)
     if allowed:
-        raise PredictError("METHOD_NOT_ALLOWED", f"{request.path} takes {', '.join(allowed)}, not {request.method}")
+        allow = {"Allow": ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)}
+        message = f"{request.path} takes {' and '.join(allowed)}, not {request.method}"
+        raise PredictError("METHOD_NOT_ALLOWED", message, allow)
     raise PredictError("NOT_FOUND", f"there is no {request.path}; GET / and docs/api.md name the routes")
 
 

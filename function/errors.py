@@ -15,11 +15,15 @@ STATUS_OF_CODE = {
 
 
 class PredictError(Exception):
-    """An answer that is not a prediction: `code` is a key of STATUS_OF_CODE, `status` its HTTP status."""
+    """An answer that is not a prediction: `code` is a key of STATUS_OF_CODE, `status` its HTTP status.
 
-    def __init__(self, code: str, message: str) -> None:
+    `headers` go with the answer where HTTP asks for more than the status: Allow with a 405.
+    """
+
+    def __init__(self, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.headers = headers or {}
         self.status = STATUS_OF_CODE[code]
         self.message = message
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from function.codec import fill_shape, nested, tensor_to_json
 from function.errors import invalid
 from function.json_array import ArrayReader, nested_shape
@@ -11,11 +13,13 @@ from function.tensor import Tensor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from simdjson import Array, Object
 
     from function.errors import PredictError
     from function.oip import ModelView
+    from function.repository import Metadata
     from function.tensor import Spec
 
 
@@ -80,6 +84,12 @@ def _misfit(spec: Spec, found: tuple[int, ...]) -> PredictError:
         f"input {spec.name!r} has data of shape {list(found)}; expected {list(spec.shape)} (-1: any size), "
         "nested, or flat when at most one size is open"
     )
+
+
+def model_row(model: Metadata) -> dict[str, Any]:
+    """A model as GET and POST /v1/models tell it; `path` is its folder, that of model.toml."""
+    inputs, outputs = list(model.inputs), list(model.outputs)
+    return {"name": model.name, "path": os.path.dirname(model.folder), "input_nodes": inputs, "output_nodes": outputs}
 
 
 def encode_infer(model_name: str, outputs: Mapping[str, Tensor]) -> bytes:

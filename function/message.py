@@ -46,4 +46,6 @@ def json_response(status: int, obj: Any) -> Response:
 
 def error_response(error: PredictError) -> Response:
     """The one form that errors take; the kserve client wants exactly this Content-Type."""
-    return json_response(error.status, {"error": error.message})
+    response = json_response(error.status, {"error": error.message})
+    response.headers.update(error.headers)
+    return response

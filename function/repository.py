@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = 1  # of prepared/model.json and artifact.json
+_LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
 
 
 class Metadata:
@@ -52,17 +53,21 @@ def _document_path(repository: str, name: str) -> str:
     return os.path.join(repository, name, "prepared", "model.json")
 
 
-def read(repository: str, name: str) -> Metadata:
-    """PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared."""
-    path = _document_path(repository, name)
+def read(repository: str, name: str, folder: str | None = None) -> Metadata:
+    """The model `name` in the model folder `folder`, without one in the repository's folder of that name.
+
+    PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared.
+    """
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
+        rule = f"model names have 1 to {_LONGEST_NAME} printable characters and no '/'"
+        raise PredictError("NOT_FOUND", f"{rule}; {name[:_LONGEST_NAME]!r} came")
+    path = _document_path(repository, folder or name)
     folder = os.path.dirname(path)
-    if "/" in name or name in ("", ".", ".."):
-        raise PredictError("NOT_FOUND", f"model names hold no '/' and are not empty; {name!r} came")
     try:
         with open(path, "rb") as file:
             metadata = Metadata(folder, _checked(json.loads(file.read()), FORMAT))
-    except FileNotFoundError:
-        if os.path.exists(os.path.join(repository, name, "model.toml")):
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.exists(os.path.join(os.path.dirname(folder), "model.toml")):
             raise PredictError(
                 "UNAVAILABLE", f"model {name!r} is not prepared; run: {prepare_command(folder)}"
             ) from None
@@ -71,9 +76,8 @@ def read(repository: str, name: str) -> Metadata:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PredictError("UNAVAILABLE", f"{path} is damaged ({error!r}); run: {prepare_command(folder)}") from error
     if metadata.name != name:
-        raise PredictError(
-            "UNAVAILABLE", f"the folder {name!r} holds the model {metadata.name!r}; rename one of the two"
-        )
+        held = os.path.dirname(folder)
+        raise PredictError("UNAVAILABLE", f"{held} holds the model {metadata.name!r}, not {name!r}; rename one of the two")
     return metadata
 
 

@@ -133,7 +133,7 @@ class Models:
 
     def names(self) -> list[str]:
         """The models that can be asked for, sorted; loading none of them."""
-        return repository.names(self._settings.model_repository)
+        return sorted({*repository.names(self._settings.model_repository), *self._metadata})
 
     def metadata(self, name: str) -> Metadata:
         """PredictError NOT_FOUND or UNAVAILABLE as `repository.read`; a good answer is kept."""
@@ -152,13 +152,27 @@ class Models:
         if model is not None:
             return model
         metadata = self.metadata(name)
+        with self._loading_of(name):
+            return self._models.get(name) or self._load(metadata)
+
+    def load(self, name: str, folder: str) -> Metadata:
+        """Loads the model `name` from the model folder `folder`, in place of the one that had the name.
+
+        PredictError as `repository.read` and Model; then nothing has changed.
+        """
+        metadata = repository.read(self._settings.model_repository, name, folder)
+        with self._loading_of(name):
+            self._load(metadata)
+            self._metadata[name] = metadata
+        return metadata
+
+    def _loading_of(self, name: str) -> threading.Lock:
         with self._lock:
-            loading = self._loading.setdefault(name, threading.Lock())
-        with loading:
-            model = self._models.get(name)
-            if model is None:
-                model = Model(metadata, self._settings)
-                if model.artifact.warning:
-                    print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
-                self._models[name] = model
+            return self._loading.setdefault(name, threading.Lock())
+
+    def _load(self, metadata: Metadata) -> Model:
+        model = Model(metadata, self._settings)
+        if model.artifact.warning:
+            print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
+        self._models[metadata.name] = model
         return model

@@ -21,6 +21,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "0",
         "1: sha256 of every file and the golden input are checked when a model is loaded",
     ),
+    "ADMIN_KEY": ("", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off"),
     "MAX_BODY_BYTES": ("67108864", "largest request body, also after inflating"),
     "QUEUE_SIZE": ("64", "server mode: requests that may wait for a thread; more are answered 503"),
     # Set by AWS Lambda.
@@ -33,6 +34,7 @@ class Settings:
     """The variables as values. Read once; `environ` is injected so that tests need no process of their own."""
 
     __slots__ = (
+        "admin_key",
         "function_memory_mb",
         "initialization_type",
         "intra_op_threads",
@@ -50,6 +52,7 @@ class Settings:
             ("model_name", _text(environ, "MODEL_NAME")),
             ("intra_op_threads", _number(environ, "INTRA_OP_THREADS")),
             ("verify_artifacts", _number(environ, "VERIFY_ARTIFACTS") != 0),
+            ("admin_key", _text(environ, "ADMIN_KEY")),
             ("max_body_bytes", _number(environ, "MAX_BODY_BYTES")),
             ("queue_size", _number(environ, "QUEUE_SIZE")),
             ("function_memory_mb", _number(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
@@ -62,6 +65,7 @@ class Settings:
         model_name: str
         intra_op_threads: int
         verify_artifacts: bool
+        admin_key: str
         max_body_bytes: int
         queue_size: int
         function_memory_mb: int

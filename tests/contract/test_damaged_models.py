@@ -188,19 +188,3 @@ def test_checksums_on_demand_find_what_size_and_crc_do_not(folder: Path, name: s
     status, error = top(new_client(folder.parent, "shades", VERIFY_ARTIFACTS="1"))
     assert status == 503
     assert "python -m models.prepare" in error
-
-
-def test_labels_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
-    from onnx import helper
-
-    model = made_models.shades()
-    model.graph.output[0].type.tensor_type.shape.dim[1].Clear()
-    model.graph.output[0].type.tensor_type.shape.dim[1].CopyFrom(
-        helper.make_tensor_value_info("x", 1, ["classes"]).type.tensor_type.shape.dim[0]
-    )
-    made_models.add_model(
-        tmp_path, "shades", model, image=made_models.shades_rule("none"), labels=("background", "r", "g", "b")
-    )
-    status, error = top(new_client(tmp_path, "shades"))
-    assert status == 503
-    assert "3 scores and has 4 labels" in error

@@ -1,0 +1,99 @@
+"""One cold start as it was seen: processes that are spawned and ended, their clocks and their memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+# What a cold start is made of, in this order. The last three are for what says no more about itself: `start` is
+# process, library and model of the Go peer, `request` all of a handler's work, `rest` the way of the answer,
+# base64 and whatever no clock is set on.
+PHASES = (
+    "emulator",
+    "interpreter",
+    "awslambdaric",
+    "imports",
+    "event",
+    "load",
+    "decode",
+    "infer",
+    "encode",
+    "start",
+    "request",
+    "rest",
+)
+
+
+@dataclass
+class Run:
+    """One cold start. `phases` in ms add up to `total_ms`; `mapped` are the files in the process's memory map."""
+
+    total_ms: float
+    phases: dict[str, float]
+    peak_rss_mb: float
+    mapped: set[Path] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that runs; `output` is its standard output."""
+
+    pid: int
+    output: IO[bytes]
+
+
+@contextmanager
+def spawned(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Process]:
+    """A process that is asked to end by the end of its input and by SIGTERM, and is killed when it does not."""
+    with subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Process(process.pid, process.stdout)
+        finally:
+            process.stdin.close()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def made(start: int, end: int, phases: Mapping[str, float], memory: Memory) -> Run:
+    """A run from clock readings in ns; `rest` is what the phases leave."""
+    total = (end - start) / 1e6
+    return Run(total, {**phases, "rest": max(0.0, total - sum(phases.values()))}, memory.peak_rss_mb, memory.mapped)
+
+
+def between(names: Sequence[str], stamps: Sequence[int]) -> dict[str, float]:
+    """Milliseconds from each clock reading in ns to the next, by name."""
+    return {name: (after - before) / 1e6 for name, before, after in zip(names, stamps, stamps[1:], strict=True)}
+
+
+def server_timing(headers: Mapping[str, str]) -> dict[str, float]:
+    """The phases inside the handler that its Server-Timing header reports; none without one."""
+    found = re.findall(r"(\w+);dur=([\d.]+)", headers.get("server-timing", ""))
+    return {name: float(value) for name, value in found if name != "init"}  # init is in `imports`
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What /proc says of a living process."""
+
+    peak_rss_mb: float
+    mapped: set[Path]
+
+
+def memory(pid: int) -> Memory:
+    """VmHWM, for ru_maxrss would count what the parent had before exec; and the files that are mapped."""
+    (peak,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    columns = [line.split(maxsplit=5) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    mapped = {Path(each[5]) for each in columns if len(each) == 6 and each[5].startswith("/")}
+    return Memory(int(peak.split()[1]) * 1024 / 1e6, mapped)
