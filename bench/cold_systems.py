@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import sysconfig
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from bench import page_cache
 from bench.cold_run import Run, between, made, memory, server_timing, spawned
 from bench.peers import launch
 from function import artifact, cpu, ort_api, repository
@@ -53,8 +55,8 @@ class RieSystem:
         python: str = sys.executable,
     ) -> None:
         self.name, self.payloads, self._cwd, self._python = name, payloads, cwd, python
-        path = [str(HERE / "cold_hooks"), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]
-        self._env = {**env, "COLD_HANDLER": handler, "PYTHONPATH": ":".join(path)}
+        path = [HERE / "cold_hooks", *([] if cwd == ROOT else [ROOT]), *filter(None, [env.get("PYTHONPATH")])]
+        self._env = {**env, "COLD_HANDLER": handler, "PYTHONPATH": ":".join(map(str, path))}
 
     def run(self, payload: Payload) -> Run:
         event = payload.event()
@@ -81,7 +83,7 @@ class ProcessSystem:
     """The handler in a bare interpreter: from spawn to the line with its answer."""
 
     name = "zeroserve-process"
-    payloads = ALL_PAYLOADS
+    payloads: tuple[str, ...] = ALL_PAYLOADS
 
     def __init__(self, model: Manifest, folder: Path) -> None:
         """`folder` takes the events as files."""
@@ -102,12 +104,18 @@ class ProcessSystem:
         phases = between(("interpreter", "imports", "event"), [start, *stamps])
         return made(start, end, phases | server_timing(dict(response.headers)), seen)
 
+    def touched(self, payload: Payload, model: Manifest) -> dict[Path, int]:
+        """Bytes of each file that a cold start with this payload needs: what a lazily loaded image would fetch."""
+        python = sysconfig.get_paths()
+        folders = [Path(python["stdlib"]), Path(python["platlib"]), ROOT / "function", model.prepared]
+        return page_cache.touched(folders, lambda: self.run(payload).mapped)
+
 
 class FloorSystem:
     """No function at all: a Python that maps the artifact and runs once on raw FP32 read from a file."""
 
     name = "ort-floor"
-    payloads = ("binary",)
+    payloads: tuple[str, ...] = ("binary",)
 
     def __init__(self, model: Manifest, folder: Path) -> None:
         assert model.image is not None
@@ -137,7 +145,7 @@ class FloorSystem:
 class GoSystem:
     """The Go peer: from spawn through the line that says it listens to its first answer over HTTP."""
 
-    payloads = ("json-nested",)
+    payloads: tuple[str, ...] = ("json-nested",)
 
     def __init__(self, name: str, binary: Path, model: Manifest, threads: int) -> None:
         self.name = name

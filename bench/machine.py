@@ -34,7 +34,9 @@ def versions() -> dict[str, str]:
     found = {"zeroserve": VERSION, "python": platform.python_version()}
     found |= {name: metadata.version(name) for name in PACKAGES}
     if go := shutil.which("go"):
-        found["go"] = subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout.strip()
+        found["go"] = subprocess.run(
+            [go, "env", "GOVERSION"], check=True, capture_output=True, text=True
+        ).stdout.strip()
     return found
 
 

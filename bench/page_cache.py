@@ -63,7 +63,10 @@ def resident(path: Path) -> int:
     if size == 0:
         return 0
     pages = (ctypes.c_ubyte * (-(-size // PAGE)))()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as view:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as view,
+    ):
         # Writable only so that ctypes gives its address; private, and nothing is written.
         address = ctypes.addressof(anchor := ctypes.c_char.from_buffer(view))
         status = ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), pages)

@@ -82,7 +82,9 @@ def ladder(model: Manifest, names: Sequence[str] = NAMES) -> list[Payload]:
         if name == "jpeg":
             body = photograph()
             logits = _run(oracle, model, _pixels(body, model))
-            found.append(Payload(name, "/classify", {"content-type": "image/jpeg"}, body, _probabilities(logits, model)))
+            found.append(
+                Payload(name, "/classify", {"content-type": "image/jpeg"}, body, _probabilities(logits, model))
+            )
         else:
             path, headers, body = _tensor_request(name, model, doubles)
             found.append(Payload(name, path, headers, body, tensor_scores))

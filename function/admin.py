@@ -44,5 +44,7 @@ def _inside(repository: str, path: str) -> str:
     root = os.path.realpath(repository)
     folder = "" if "\0" in path else os.path.realpath(os.path.join(root, path))
     if not folder.startswith(root.rstrip(os.sep) + os.sep):
-        raise invalid(f"'path' must be a folder inside the model repository, such as \"digits\"; it is {describe(path)}")
+        raise invalid(
+            f"'path' must be a folder inside the model repository, such as \"digits\"; it is {describe(path)}"
+        )
     return folder

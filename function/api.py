@@ -11,7 +11,7 @@ from function.session import Models
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from function.message import Request
     from function.repository import Metadata
@@ -54,14 +54,18 @@ class Api:
             traceback.print_exc()
             return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
 
-    def loaded(self, request: Request, name: str) -> Model:
-        """The model, loaded now if need be: that time is the phase `load`."""
-        metadata = self.models.metadata(name)
+    def begin(self, request: Request, metadata: Metadata) -> Callable[[], Model]:
+        """Begins to load the model if need be; the result waits for it, and that wait is the phase `load`."""
         request.model = (metadata.name, metadata.version)
-        if self.models.loaded(name):
-            return self.models.get(name)
-        with _Phase(request, "load"):
-            return self.models.get(name)
+        model = self.models.begin(metadata.name)
+        if self.models.loaded(metadata.name):
+            return model
+
+        def timed() -> Model:
+            with _Phase(request, "load"):
+                return model()
+
+        return timed
 
 
 class _Phase:
@@ -80,7 +84,7 @@ class _Phase:
 
 
 def _index(_api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
-    message = "a scale-to-zero inference function; GET /v2 and /v1/models say more"
+    message = "a scale-to-zero inference function; GET /openapi.json describes its routes"
     return json_response(200, {"name": "zeroserve", "version": VERSION, "message": message})
 
 
@@ -100,7 +104,17 @@ def _ready(api: Api, _request: Request, _parameters: dict[str, str]) -> Response
 
 
 def _v1_models(api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
-    return json_response(200, {"models": [goserve.model_row(api.models.metadata(name)) for name in api.models.names()]})
+    rows = [goserve.model_row(found) for _, found in _all_models(api) if not isinstance(found, PredictError)]
+    return json_response(200, {"models": rows})
+
+
+def _all_models(api: Api) -> Iterator[tuple[str, Metadata | PredictError]]:
+    """Each model's name with its metadata, or why it cannot be served."""
+    for name in api.models.names():
+        try:
+            yield name, api.models.metadata(name)
+        except PredictError as error:
+            yield name, error
 
 
 def _v1_load(api: Api, request: Request, _parameters: dict[str, str]) -> Response:
@@ -114,11 +128,12 @@ def _v1_load(api: Api, request: Request, _parameters: dict[str, str]) -> Respons
 
 def _v1_infer(api: Api, request: Request, parameters: dict[str, str]) -> Response:
     metadata = api.models.metadata(parameters["model"])
+    model = api.begin(request, metadata)
     with _Phase(request, "decode"):
         inputs = goserve.decode_infer(request.body, metadata)
-    model = api.loaded(request, metadata.name)
+    ready = model()
     with _Phase(request, "infer"):
-        outputs = model.run(inputs)
+        outputs = ready.run(inputs)
     with _Phase(request, "encode"):
         body = goserve.encode_infer(metadata.name, outputs)
     return Response(200, {"Content-Type": "application/json"}, body)
@@ -129,11 +144,12 @@ def _classify(api: Api, request: Request, parameters: dict[str, str]) -> Respons
 
     metadata = api.models.metadata(parameters.get("model", api.settings.model_name))
     rule, k = classify.rule(metadata), classify.top_k(request)
+    model = api.begin(request, metadata)
     with _Phase(request, "decode"):
         pixels = image.decode(classify.picture(request), rule)
-    model = api.loaded(request, metadata.name)
+    ready = model()
     with _Phase(request, "infer"):
-        scores = model.run({rule.input: model.pixels_to_input(pixels)}, [rule.output])[rule.output]
+        scores = ready.run({rule.input: ready.pixels_to_input(pixels)}, [rule.output])[rule.output]
     with _Phase(request, "encode"):
         best = classify.predictions(scores, rule.activation, metadata.labels, k)
         return json_response(200, {"model_name": metadata.name, "predictions": best})
@@ -176,11 +192,12 @@ def _v2_model_ready(api: Api, _request: Request, parameters: dict[str, str]) -> 
 def _v2_infer(api: Api, request: Request, parameters: dict[str, str]) -> Response:
     metadata = _versioned(api, parameters)
     header_length = oip.parse_header_length(request.headers.get("inference-header-content-length"))
+    model = api.begin(request, metadata)
     with _Phase(request, "decode"):
         inference = oip.decode_infer(request.body, header_length, metadata)
-    model = api.loaded(request, metadata.name)
+    ready = model()
     with _Phase(request, "infer"):
-        outputs = model.run(inference.inputs, [wanted.name for wanted in inference.outputs])
+        outputs = ready.run(inference.inputs, [wanted.name for wanted in inference.outputs])
     with _Phase(request, "encode"):
         body, json_length = oip_response.encode_infer(metadata, inference, outputs, metadata.labels)
     if json_length is None:
@@ -195,13 +212,11 @@ def _v2_infer(api: Api, request: Request, parameters: dict[str, str]) -> Respons
 def _v2_index(api: Api, request: Request, _parameters: dict[str, str]) -> Response:
     only_ready = oip_response.index_request(request.body)
     rows = []
-    for name in api.models.names():
-        try:
-            version, state, reason = api.models.metadata(name).version, "READY", ""
-        except PredictError as error:
-            version, state, reason = "", "UNAVAILABLE", error.message
-        if state == "READY" or not only_ready:
-            rows.append({"name": name, "version": version, "state": state, "reason": reason})
+    for name, found in _all_models(api):
+        if not isinstance(found, PredictError):
+            rows.append({"name": name, "version": found.version, "state": "READY", "reason": ""})
+        elif not only_ready:
+            rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": found.message})
     return json_response(200, rows)
 
 
@@ -248,7 +263,7 @@ def _find(request: Request) -> tuple[Route, dict[str, str]]:
         allow = {"Allow": ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)}
         message = f"{request.path} takes {' and '.join(allowed)}, not {request.method}"
         raise PredictError("METHOD_NOT_ALLOWED", message, allow)
-    raise PredictError("NOT_FOUND", f"there is no {request.path}; GET / and docs/api.md name the routes")
+    raise PredictError("NOT_FOUND", f"there is no {request.path}; GET /openapi.json names the routes")
 
 
 def _compressed(request: Request, response: Response) -> Response:

@@ -62,12 +62,13 @@ def predictions(scores: Tensor, activation: str, labels: list[str], k: int) -> l
     if labels and len(labels) != len(values):
         count = f"the model gave {len(values)} scores and has {len(labels)} labels"
         raise PredictError("UNAVAILABLE", f"{count}; give model.toml one label for each score and prepare it again")
+    # By score: far below the largest one, probabilities are all 0.
+    best = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:k]
     if activation == "softmax":
         largest = max(values)
         exponentials = [math.exp(value - largest) for value in values]
         total = sum(exponentials)
         values = [value / total for value in exponentials]
-    best = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:k]
     return [
         {"label": labels[index] if labels else str(index), "index": index, "probability": values[index]}
         for index in best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 
@@ -56,8 +57,11 @@ def difference(expected: Mapping[str, list[float]], got: Mapping[str, list[float
         found = got.get(name, [])
         if len(found) != len(values):
             return f"output {name!r} has {len(found)} elements, {len(values)} are expected"
-        scale = max((abs(value) for value in values), default=0.0) or 1.0
-        worst = max((abs(a - b) for a, b in zip(values, found, strict=True)), default=0.0) / scale
-        if not worst <= TOLERANCE:  # also when it is NaN
-            return f"output {name!r} differs by {worst:.2g} of its largest value, {TOLERANCE:g} is allowed"
+        scale = max((abs(value) for value in values if math.isfinite(value)), default=0.0) or 1.0
+        for index, (want, have) in enumerate(zip(values, found, strict=True)):
+            same = want == have or (math.isnan(want) and math.isnan(have))
+            if not same and not abs(want - have) <= TOLERANCE * scale:  # also when one of them is NaN
+                return (
+                    f"output {name!r} has {have:.6g} at {index}, {want:.6g} is expected within {TOLERANCE * scale:.2g}"
+                )
     return None

@@ -59,10 +59,10 @@ class _Borrowed:
         rank, kind = len(tensor.shape), DATATYPES[tensor.datatype]
         count = element_count(tensor.shape)
         if isinstance(tensor.data, list):
+            if len(tensor.data) != count:  # before ORT makes as many strings as the shape says
+                raise OrtError(2, f"shape {list(tensor.shape)} needs {count} elements, {len(tensor.data)} came")
             value = self.ort.made("CreateTensorAsOrtValue", self.ort.allocator, shape, rank, kind.onnx)
             self.values.append(value)
-            if len(tensor.data) != count:
-                raise OrtError(2, f"shape {list(tensor.shape)} needs {count} elements, {len(tensor.data)} came")
             for index, element in enumerate(tensor.data):
                 # FillStringTensor would stop at a NUL byte.
                 target = self.ort.made("GetResizedStringTensorElementBuffer", value, index, len(element))
@@ -71,11 +71,8 @@ class _Borrowed:
         view = _PyBuffer()
         _get_buffer(tensor.data, byref(view), 0)  # PyBUF_SIMPLE: contiguous bytes or BufferError
         self.buffers.append(view)
-        if view.len != count * kind.itemsize:
-            raise OrtError(
-                2,
-                f"shape {list(tensor.shape)} of {kind.name} needs {count * kind.itemsize} bytes, not {view.len}",
-            )
+        if view.len != (size := count * kind.itemsize):
+            raise OrtError(2, f"shape {list(tensor.shape)} of {kind.name} needs {size} bytes, not {view.len}")
         value = self.ort.made(
             "CreateTensorWithDataAsOrtValue", self.ort.memory, view.buf, view.len, shape, rank, kind.onnx
         )
@@ -121,7 +118,8 @@ class _Output:
         text, starts = ctypes.create_string_buffer(max(length.value, 1)), (c_size_t * max(count, 1))()
         self.ort.GetStringTensorContent(self.value, text, length.value, starts, count)
         ends = [*starts[1:count], length.value] if count else []
-        return [text.raw[start:end] for start, end in zip(starts[:count], ends, strict=True)]
+        content = text.raw  # a copy of the whole: once
+        return [content[start:end] for start, end in zip(starts[:count], ends, strict=True)]
 
 
 def _type_and_shape(ort: Api, info: int) -> tuple[str, tuple[int, ...]]:
@@ -139,9 +137,11 @@ def _type_and_shape(ort: Api, info: int) -> tuple[str, tuple[int, ...]]:
 class Session:
     """One loaded graph. `run` may be called from any number of threads at once."""
 
+    _handle = 0
+
     def __init__(self, path: str, *, optimise: int, threads: int) -> None:
         """Loads the ONNX file at `path`; `threads` work on one run. OrtError when ORT cannot load it."""
-        self._ort, self._handle = api(), 0
+        self._ort = api()
         options = self._ort.made("CreateSessionOptions")
         try:
             self._ort.SetSessionGraphOptimizationLevel(options, optimise)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 API_VERSION = 24  # the oldest header with everything used here; ORT >= 1.24 answers it
 LOG_ERROR = 3
+_INSTALL = "pip install --force-reinstall -r requirements/function.txt"
 
 # name -> (position in OrtApi, whether it returns a status, argument types)
 _P, _PP = c_void_p, POINTER(c_void_p)
@@ -84,7 +85,7 @@ def find_library() -> str:
         for name in sorted(names):
             if name.startswith(("libonnxruntime.so.", "libonnxruntime.1", "libonnxruntime.dylib")):
                 return os.path.join(capi, name)
-    raise OrtError(3, "libonnxruntime was not found on sys.path: pip install -r requirements/function.txt")
+    raise OrtError(3, f"libonnxruntime was not found on sys.path; install it: {_INSTALL}")
 
 
 class Api:
@@ -92,7 +93,10 @@ class Api:
 
     def __init__(self, path: str) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, when the library is loaded
-        library = ctypes.CDLL(path)
+        try:
+            library = ctypes.CDLL(path)
+        except OSError as error:  # cut short, or built for another machine
+            raise OrtError(3, f"{error}; install it anew: {_INSTALL}") from error
         library.OrtGetApiBase.restype = POINTER(c_void_p)
         base = library.OrtGetApiBase()
         get_api = ctypes.CFUNCTYPE(POINTER(c_void_p), c_uint32)(base[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 
 from function.errors import PredictError
 from function.tensor import Spec
@@ -19,8 +20,9 @@ _LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
 class Metadata:
     """model.toml as `models.prepare` compiled it: names, specs, labels, and how a picture becomes the input."""
 
-    def __init__(self, folder: str, document: dict[str, Any]) -> None:
+    def __init__(self, folder: str, document: dict[str, Any], crc32: int) -> None:
         self.folder = folder  # <repository>/<name>/prepared
+        self.crc32 = crc32  # of model.json: artifact.json records which one it was built with
         self.name: str = document["name"]
         self.version: str = document["version"]
         self.description: str = document["description"]
@@ -37,20 +39,30 @@ def _specs(rows: list[dict[str, Any]]) -> dict[str, Spec]:
 
 def prepare_command(folder: str) -> str:
     """What mends a model folder; `folder` is its prepared/ folder."""
-    return f"python -m models.prepare {os.path.dirname(folder)}"
+    from shlex import quote  # 2 ms, and only where something is damaged
+
+    return f"python -m models.prepare {quote(os.path.dirname(folder))}"
 
 
 def names(repository: str) -> list[str]:
-    """The names of the prepared models, sorted."""
+    """The names of the model folders, prepared or not, sorted."""
     try:
         entries = sorted(os.listdir(repository))
     except OSError as error:
         raise PredictError("UNAVAILABLE", f"the model repository cannot be read: {error}") from error
-    return [name for name in entries if os.path.exists(_document_path(repository, name))]
+    return [
+        name
+        for name in entries
+        if os.path.exists(_document_path(repository, name)) or _has_manifest(os.path.join(repository, name))
+    ]
 
 
 def _document_path(repository: str, name: str) -> str:
     return os.path.join(repository, name, "prepared", "model.json")
+
+
+def _has_manifest(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, "model.toml"))
 
 
 def read(repository: str, name: str, folder: str | None = None) -> Metadata:
@@ -65,9 +77,11 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
     folder = os.path.dirname(path)
     try:
         with open(path, "rb") as file:
-            metadata = Metadata(folder, _checked(json.loads(file.read()), FORMAT))
+            content = file.read()
+        metadata = Metadata(folder, _checked(json.loads(content), FORMAT), zlib.crc32(content))
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.exists(os.path.join(os.path.dirname(folder), "model.toml")):
+        # What is deployed has no model.toml, but prepared/ is there even when model.json is not.
+        if _has_manifest(os.path.dirname(folder)) or os.path.isdir(folder):
             raise PredictError(
                 "UNAVAILABLE", f"model {name!r} is not prepared; run: {prepare_command(folder)}"
             ) from None
@@ -77,7 +91,9 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
         raise PredictError("UNAVAILABLE", f"{path} is damaged ({error!r}); run: {prepare_command(folder)}") from error
     if metadata.name != name:
         held = os.path.dirname(folder)
-        raise PredictError("UNAVAILABLE", f"{held} holds the model {metadata.name!r}, not {name!r}; rename one of the two")
+        raise PredictError(
+            "UNAVAILABLE", f"{held} holds the model {metadata.name!r}, not {name!r}; rename one of the two"
+        )
     return metadata
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from function.tensor import DATATYPES
+from models.table import TableError, make
 
 HERE = Path(__file__).parent
-T = TypeVar("T")
+LARGEST_SIDE = 16384  # pixels; PNG and JPEG end at 65,535
 
 
 class ManifestError(Exception):
@@ -44,7 +45,7 @@ class TensorSpec:
     def __post_init__(self) -> None:
         if self.datatype not in DATATYPES:
             raise ManifestError(f"datatype of {self.name!r} is {self.datatype!r}; known are {', '.join(DATATYPES)}")
-        if not all(isinstance(size, int) and size >= -1 for size in self.shape):
+        if not all(size >= -1 for size in self.shape):
             raise ManifestError(
                 f"shape of {self.name!r} is {self.shape}; whole numbers, -1 where dynamic, are expected"
             )
@@ -77,8 +78,8 @@ class Image:
         for name, numbers, length in (("size", self.size, 2), ("mean", self.mean, 3), ("std", self.std, 3)):
             if len(numbers) != length:
                 raise ManifestError(f"[image] {name} is {numbers}; {length} numbers are expected")
-        if min(self.size) < 1 or 0 in self.std:
-            raise ManifestError("[image] size must be at least 1 x 1 and no std may be 0")
+        if not all(1 <= side <= LARGEST_SIDE for side in self.size) or 0 in self.std:
+            raise ManifestError(f"[image] size must be 1 to {LARGEST_SIDE} each way and no std may be 0")
         if self.resize == "shorter_side" and self.resize_to < max(self.size):
             raise ManifestError(
                 f"[image] resize_to is {self.resize_to}; at least {max(self.size)}, the crop, is expected"
@@ -126,47 +127,37 @@ def read(folder: Path) -> Manifest:
     path = folder / "model.toml"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        labels_file = document.pop("labels", None)
+        labels_file = document.pop("labels", "")
+        if not isinstance(labels_file, str):
+            raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
         image = document.pop("image", None)
-        manifest = _make(
+        manifest = make(
             Manifest,
             "",
             document
             | {
                 "folder": folder,
-                "file": _make(File, "[file] ", document.get("file", {})),
-                "inputs": [_make(TensorSpec, "[[inputs]] ", row) for row in document.get("inputs", [])],
-                "outputs": [_make(TensorSpec, "[[outputs]] ", row) for row in document.get("outputs", [])],
+                "file": make(File, "[file] ", document.get("file", {})),
+                "inputs": _rows(document, "inputs"),
+                "outputs": _rows(document, "outputs"),
                 "labels": labels,
-                "image": _make(Image, "[image] ", image) if image is not None else None,
+                "image": make(Image, "[image] ", image) if image is not None else None,
             },
         )
         _check_image(manifest)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
-    except ManifestError as error:
+    except (ManifestError, TableError) as error:
         raise ManifestError(f"{path}: {error}") from None
     return manifest
 
 
-def _make(cls: type[T], where: str, values: dict[str, Any]) -> T:
-    """An instance of a dataclass from a table; types are checked as far as TOML can get them wrong."""
-    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
-    required = {name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING}
-    if not isinstance(values, dict):
-        raise ManifestError(f"{where}should be a table")
-    if unknown := set(values) - set(known):
-        raise ManifestError(f"{where}unknown fields {sorted(unknown)}; known are {sorted(known)}")
-    if missing := required - set(values):
-        raise ManifestError(f"{where}missing fields {sorted(missing)}")
-    for name, value in values.items():
-        expected = {"str": str, "int": int, "list[str]": list, "list[int]": list, "list[float]": list}.get(
-            str(known[name].type)
-        )
-        if expected and (not isinstance(value, expected) or isinstance(value, bool)):
-            raise ManifestError(f"{where}{name} is {value!r}; {known[name].type} is expected")
-    return cls(**values)
+def _rows(document: dict[str, Any], name: str) -> list[TensorSpec]:
+    rows = document.get(name, [])
+    if not isinstance(rows, list):
+        raise ManifestError(f"{name} should be tables, each under [[{name}]]")
+    return [make(TensorSpec, f"[[{name}]] ", row) for row in rows]
 
 
 def _check_image(manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ python -m models.prepare digits mobilenetv2 path/to/folder
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -13,20 +14,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zlib
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from function import cpu, golden
+from function import cpu
 from function.artifact import PORTABLE
-from function.ort import OPTIMISE_BASIC, Session
-from function.ort_api import OrtError, api
+from function.ort_api import api
 from function.repository import FORMAT
-from models import graphs, manifest
+from models import graphs, manifest, raw, record
 from models.manifest import Manifest, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 # A CPU of each family to play under qemu-user; its x86 CPUs have no AVX-512 (qemu 10).
@@ -38,15 +41,41 @@ def prepare(model: Manifest, *, force: bool = False) -> list[str]:
 
     ManifestError when the raw file is missing, is not the pinned one or has other tensors than model.toml says.
     """
-    emulators, lines = _emulators()
-    fingerprint = _fingerprint(model, sorted(emulators))
-    document = model.prepared / "model.json"
-    if not force and document.is_file() and json.loads(document.read_bytes()).get("fingerprint") == fingerprint:
-        return [f"{model.name}: {model.prepared} is up to date"]
-    expected = _check_raw(model)
+    with _alone(model.folder):
+        emulators, lines = _emulators()
+        fingerprint = _fingerprint(model, sorted(emulators))
+        if not force and _up_to_date(model, fingerprint):
+            return [f"{model.name}: {model.prepared} is up to date"]
+        return lines + _build(model, emulators, fingerprint)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One build of a model at a time: a second one waits, and then finds it up to date."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _up_to_date(model: Manifest, fingerprint: str) -> bool:
+    """Whether a build would give what is there already; a damaged file is mended by building again."""
+    try:
+        document = json.loads((model.prepared / "model.json").read_bytes())
+        folders = [model.prepared / family for family in document["families"]]
+        return document["fingerprint"] == fingerprint and not any(map(record.problem, folders))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: str) -> list[str]:
+    """Builds everything beside model.prepared and puts it there in the end; returns a line for each artifact."""
+    lines, built, expected = [], [], raw.answer(model)
     with tempfile.TemporaryDirectory(dir=model.folder, prefix=".prepare-") as temporary:
         target = Path(temporary, "prepared")
-        shared = _write_shared(model, target, fingerprint)
+        target.mkdir()
         golden_file = Path(temporary, "golden.json")
         golden_file.write_text(json.dumps(expected))
         with tqdm(emulators.items(), desc=f"prepare {model.name}", unit="artifact", disable=None) as progress:
@@ -54,23 +83,34 @@ def prepare(model: Manifest, *, force: bool = False) -> list[str]:
                 progress.set_postfix_str(family)
                 folder = target / family
                 folder.mkdir()
-                _run(
-                    *emulator,
-                    sys.executable,
-                    "-m",
-                    "models.build_artifact",
-                    model.path,
-                    folder,
-                    family,
-                    golden_file,
-                )
-                _write_record(model, folder, family, shared, expected)
+                arguments = (model.path, folder, family, golden_file)
+                if failure := _run(*emulator, sys.executable, "-m", "models.build_artifact", *arguments):
+                    if not emulator:
+                        raise ManifestError(f"building {family} failed: {failure}")
+                    shutil.rmtree(folder)  # an old qemu-user, say, that has no AVX2
+                    lines.append(f"{model.name}: {family} left out: {failure}; the portable artifact serves there")
+                    continue
+                built.append(family)
                 size = sum(path.stat().st_size for path in folder.iterdir())
                 lines.append(f"{model.name}: {family} built, {size / 1e6:.1f} MB")
-        if model.prepared.exists():
-            model.prepared.rename(Path(temporary, "old"))
-        target.rename(model.prepared)
+        shared = _write_shared(model, target, fingerprint, built)
+        for family in built:
+            record.write(model, target / family, family, shared, expected)
+        _replace(model.prepared, target, Path(temporary, "old"))
     return lines
+
+
+def _replace(current: Path, new: Path, old: Path) -> None:
+    """Moves `new` to `current`, and what was there to `old`; when that fails, `current` is what it was."""
+    if not current.exists():
+        new.rename(current)
+        return
+    current.rename(old)
+    try:
+        new.rename(current)
+    except BaseException:
+        old.rename(current)
+        raise
 
 
 def _emulators() -> tuple[dict[str, tuple[str, ...]], list[str]]:
@@ -95,44 +135,14 @@ def _fingerprint(model: Manifest, families: list[str]) -> str:
     digest = hashlib.sha256(repr((FORMAT, api().version, families, model.file.sha256, model.labels)).encode())
     for path in (
         model.folder / "model.toml",
-        *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs")),
+        *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record")),
     ):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _check_raw(model: Manifest) -> dict[str, list[float]]:
-    """The raw model's answer to the golden input, after checking the file and its tensors against model.toml."""
-    if not model.path.is_file():
-        hint = f"; run: python -m models.pull {model.name}" if model.file.sources else ""
-        raise ManifestError(f"{model.path} is missing{hint}")
-    size, digest = model.path.stat().st_size, hashlib.sha256(model.path.read_bytes()).hexdigest()
-    if (size, digest) != (model.file.bytes, model.file.sha256):
-        raise ManifestError(
-            f"{model.path} has {size} bytes and sha256 {digest}; "
-            f"model.toml says {model.file.bytes} and {model.file.sha256}"
-        )
-    try:
-        session = Session(str(model.path), optimise=OPTIMISE_BASIC, threads=1)
-    except OrtError as error:
-        raise ManifestError(f"{model.path} is not a model that can be served: {error}") from error
-    for side, said, found in (
-        ("inputs", model.inputs, session.inputs),
-        ("outputs", model.outputs, session.outputs),
-    ):
-        described = {spec.name: (spec.datatype, tuple(spec.shape)) for spec in said}
-        actual = {name: (spec.datatype, spec.shape) for name, spec in found.items()}
-        if described != actual:
-            raise ManifestError(f"the {side} of {model.path} are {actual}; model.toml says {described}")
-    try:
-        return golden.answer(session.run(golden.inputs(session.inputs)))
-    except OrtError as error:
-        raise ManifestError(f"{model.path} cannot run the golden input: {error}") from error
-
-
-def _write_shared(model: Manifest, target: Path, fingerprint: str) -> list[str]:
+def _write_shared(model: Manifest, target: Path, fingerprint: str, families: list[str]) -> list[str]:
     """What all artifacts of the model share: model.json and the small graphs. Returns the files' names."""
-    target.mkdir()
     written = {"narrow.onnx": graphs.narrow().SerializeToString(deterministic=True)}
     if model.image:
         written["image.onnx"] = graphs.image(model.image).SerializeToString(deterministic=True)
@@ -149,6 +159,7 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str) -> list[str]:
             "outputs": [asdict(spec) for spec in model.outputs],
             "image": asdict(model.image) if model.image else None,
             "labels": model.labels,
+            "families": families,
             "fingerprint": fingerprint,
         }
     )
@@ -157,40 +168,15 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str) -> list[str]:
     return sorted(written)
 
 
-def _write_record(
-    model: Manifest, folder: Path, family: str, shared: list[str], expected: dict[str, list[float]]
-) -> None:
-    """artifact.json: what the guard in function/artifact.py compares."""
-    files = {}
-    for name in (*sorted(path.name for path in folder.iterdir()), *(f"../{name}" for name in shared)):
-        content = (folder / name).read_bytes()
-        files[name] = {
-            "bytes": len(content),
-            "crc32": zlib.crc32(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-    record = {
-        "format": FORMAT,
-        "model": model.name,
-        "version": model.version,
-        "model_sha256": model.file.sha256,
-        "family": family,
-        "flags": sorted(cpu.FAMILIES.get(family, ())),
-        "ort_version": api().version,
-        "files": files,
-        "golden": {"seed": golden.SEED, "outputs": expected},
-    }
-    (folder / "artifact.json").write_bytes(_json(record))
-
-
 def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _run(*command: str | Path) -> None:
+def _run(*command: str | Path) -> str | None:
+    """None when the command went well, else what it said last."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False)
-    if done.returncode:
-        raise ManifestError(f"building failed: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    said = (done.stdout + done.stderr).strip() or f"it ended with code {done.returncode} and said nothing"
+    return said.splitlines()[-1] if done.returncode else None
 
 
 def main() -> None:

@@ -139,17 +139,18 @@ class Graph:
     def block(self, name: str, block: Any, source: str) -> str:
         """Add one block of the network (in evaluation mode) that reads `source`; return its output's name."""
         result = source
-        layers = [module for module in block.modules() if not list(module.children())]
-        for index, layer in enumerate(layers):
+        # InvertedResidual keeps its layers in `conv`; the first and the last block are their layers.
+        modules = getattr(block, "conv", block).named_modules()
+        layers = [(path, module) for path, module in modules if not list(module.children())]
+        for index, (path, layer) in enumerate(layers):
             if isinstance(layer, nn.Conv2d):
                 # Each convolution is followed by its batch norm, which vanishes into the weights.
-                folded = fuse_conv_bn_eval(layer, layers[index + 1])
-                result = self.convolution(f"{name}.{index}", folded, result)
+                folded = fuse_conv_bn_eval(layer, layers[index + 1][1])
+                result = self.convolution(f"{name}.{path}", folded, result)
             elif isinstance(layer, nn.ReLU6):
-                result = self.node("Clip", f"{name}.{index}", [result, "relu6.min", "relu6.max"])
+                result = self.node("Clip", f"{name}.{path}", [result, "relu6.min", "relu6.max"])
             elif not isinstance(layer, nn.BatchNorm2d):
                 raise TypeError(f"no ONNX form is written here for {type(layer).__name__} in {name}")
-        # InvertedResidual has this attribute; plain blocks have no shortcut.
         if getattr(block, "use_res_connect", False):
             result = self.node("Add", f"{name}.add", [source, result])
         return result

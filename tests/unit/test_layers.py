@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "formats": (
         {
+            "admin",
             "classify",
             "codec",
             "compression",
@@ -32,6 +33,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "oip_inputs",
             "oip_parameters",
             "oip_response",
+            "openapi",
+            "openapi_schemas",
         },
         {"ground", "formats"},
     ),

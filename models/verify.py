@@ -1,0 +1,92 @@
+"""Holds prepared artifacts against their records: sha256 of each file, and the golden input where this CPU allows.
+
+python -m models.verify digits path/to/folder
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from function import cpu, golden
+from function.artifact import GRAPH, PORTABLE, optimise_level, read_record
+from function.ort import Session
+from function.ort_api import OrtError, api
+from function.repository import FORMAT, prepare_command
+from models import manifest, record
+from models.manifest import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from models.manifest import Manifest
+
+
+def verify(model: Manifest) -> Iterator[tuple[bool, str]]:
+    """(whether it is right, one line that says what was found) for each artifact of the model."""
+    families = sorted(path.name for path in model.prepared.glob("*/")) if model.prepared.is_dir() else []
+    if PORTABLE not in families:
+        families.append(PORTABLE)  # without it other CPUs have nothing to fall back on
+    for family in families:
+        problem, done = _verify(model, model.prepared / family)
+        yield problem is None, f"{model.name}: {family} {problem or done}"
+
+
+def _verify(model: Manifest, folder: Path) -> tuple[str | None, str]:
+    """What is wrong (None: nothing), and what was checked."""
+    problem = record.problem(folder) or _mismatch(model, folder)
+    if problem:
+        return problem, ""
+    document = read_record(str(folder))
+    done = f"ok: sha256 of {len(document['files'])} files"
+    here = cpu.family(cpu.flags())
+    if folder.name not in (PORTABLE, here):
+        return None, f"{done}; the golden input was not run: this CPU is of the family {here}"
+    try:
+        session = Session(str(folder / GRAPH), optimise=optimise_level(folder.name), threads=1)
+        got = golden.answer(session.run(golden.inputs(session.inputs, document["golden"]["seed"])))
+    except OrtError as error:
+        return str(error), ""
+    return golden.difference(document["golden"]["outputs"], got), f"{done}, the golden input's answer"
+
+
+def _mismatch(model: Manifest, folder: Path) -> str | None:
+    document = read_record(str(folder))
+    expected = {
+        "format": FORMAT,
+        "model": model.name,
+        "version": model.version,
+        "model_sha256": model.file.sha256,
+        "family": folder.name,
+        "ort_version": api().version,
+    }
+    for key, value in expected.items():
+        if document.get(key) != value:
+            return f"was built for another {key}: {document.get(key)!r}, here it is {value!r}"
+    return None
+
+
+def main() -> int:
+    """Verifies the models named on the command line; 1 when an artifact is not what it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="name of a model here, or a folder with a model.toml")
+    wrong = 0
+    for name in parser.parse_args().models:
+        try:
+            model = manifest.read(manifest.folder_of(name))
+        except ManifestError as error:
+            print(f"error: {error}", file=sys.stderr)
+            wrong = 1
+            continue
+        results = list(verify(model))
+        print("\n".join(line for _, line in results))
+        if not all(right for right, _ in results):
+            print(f"{model.name}: to mend: {prepare_command(str(model.prepared))}", file=sys.stderr)
+            wrong = 1
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
