@@ -1,6 +1,7 @@
-"""The function in a bare interpreter: argument 1 is a file with an event; prints the answer, then when it did what.
+"""The function in a bare interpreter: argument 1 is a file with an event; prints the answer, then what was seen.
 
-It waits for the end of standard input before it ends, so that its memory can be looked at.
+That is: when it did what, and the files of its modules. It waits for the end of standard input before it ends, so
+that its memory can be looked at.
 """
 
 import time
@@ -22,5 +23,7 @@ _answer = handler(_event, None)
 _answered = time.monotonic_ns()
 sys.stdout.write(json.dumps(_answer) + "\n")
 sys.stdout.flush()
-print(json.dumps([_up, _imported, _called, _answered]), flush=True)
+_specs = [_spec for _module in sys.modules.values() if (_spec := getattr(_module, "__spec__", None))]
+_files = [_file for _spec in _specs for _file in (_spec.origin, _spec.cached) if _file and _spec.has_location]
+print(json.dumps([[_up, _imported, _called, _answered], _files]), flush=True)
 sys.stdin.read()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -31,14 +32,18 @@ PHASES = (
 )
 
 
+class NoAnswerError(Exception):
+    """A system that ended before it answered."""
+
+
 @dataclass
 class Run:
-    """One cold start. `phases` in ms add up to `total_ms`; `mapped` are the files in the process's memory map."""
+    """One cold start. `phases` in ms add up to `total_ms`; `files` are those that the process is known to have used."""
 
     total_ms: float
     phases: dict[str, float]
     peak_rss_mb: float
-    mapped: set[Path] = field(default_factory=set)
+    files: set[Path]
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,12 @@ class Process:
 
     pid: int
     output: IO[bytes]
+
+    def line(self) -> bytes:
+        """The next line that it prints; NoAnswerError when it ends instead."""
+        if line := self.output.readline():
+            return line
+        raise NoAnswerError(f"process {self.pid} ended without an answer; what it said is above")
 
 
 @contextmanager
@@ -74,13 +85,16 @@ def made(start: int, end: int, phases: Mapping[str, float], memory: Memory) -> R
 
 def between(names: Sequence[str], stamps: Sequence[int]) -> dict[str, float]:
     """Milliseconds from each clock reading in ns to the next, by name."""
-    return {name: (after - before) / 1e6 for name, before, after in zip(names, stamps, stamps[1:], strict=True)}
+    return {name: (after - before) / 1e6 for name, (before, after) in zip(names, pairwise(stamps), strict=True)}
 
 
-def server_timing(headers: Mapping[str, str]) -> dict[str, float]:
-    """The phases inside the handler that its Server-Timing header reports; none without one."""
+def detailed(phases: Mapping[str, float], headers: Mapping[str, str]) -> dict[str, float]:
+    """The phases with `request` replaced by what the handler reports of itself (Server-Timing), if it does."""
     found = re.findall(r"(\w+);dur=([\d.]+)", headers.get("server-timing", ""))
-    return {name: float(value) for name, value in found if name != "init"}  # init is in `imports`
+    reported = {name: float(value) for name, value in found if name != "init"}  # init is in `imports`
+    if not reported:
+        return dict(phases)
+    return {name: value for name, value in phases.items() if name != "request"} | reported
 
 
 @dataclass(frozen=True)

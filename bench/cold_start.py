@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from bench import cold_report, machine, page_cache, payloads, results
+from bench.cold_report import FIRST
+from bench.cold_run import NoAnswerError
 from bench.cold_systems import FloorSystem, GoSystem, ProcessSystem, naive_lambda_rie, zeroserve_rie
+from bench.page_cache import PageCacheError
+from bench.payloads import WrongAnswerError
 from bench.peers import launch
 from infra.emulator import EmulatorError
 from infra.rie import ROOT, RieError
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 SYSTEMS = ("zeroserve-rie", "naive-lambda-rie", "zeroserve-process", "goserve-peer", "ort-floor")
 PAYLOADS = ("json-nested", "binary", "jpeg")
 GO_THREADS = {"goserve-peer, ORT's default of threads": 0, "goserve-peer, 1 thread": 1}
-FIRST = "first_prediction_ms"
+FAILURES = (ManifestError, EmulatorError, RieError, NoAnswerError, WrongAnswerError, PageCacheError)
 RATIOS = (
     (("zeroserve-rie", "json-nested"), ("naive-lambda-rie", "json-nested")),
     (("zeroserve-rie", "json-nested"), ("goserve-peer", "json-nested")),
@@ -115,13 +119,15 @@ def main() -> int:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
     arguments = parser.parse_args()
+    if arguments.runs < 1:
+        parser.error(f"--runs should be 1 or more, not {arguments.runs}")
     try:
         model = manifest.read(manifest.folder_of(arguments.model))
         print("\n".join(prepare.prepare(model)))
         document, files = bench(
             model, arguments.systems, arguments.payloads, arguments.runs, drop_caches=arguments.drop_caches
         )
-    except (ManifestError, EmulatorError, RieError, payloads.WrongAnswerError, page_cache.PageCacheError) as error:
+    except FAILURES as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     name = "cold_start_dropped" if arguments.drop_caches else "cold_start"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import sysconfig
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bench import page_cache
-from bench.cold_run import Run, between, made, memory, server_timing, spawned
+from bench.cold_run import Run, between, detailed, made, memory, spawned
 from bench.peers import launch
 from function import artifact, cpu, ort_api, repository
 from infra.emulator import Emulator
@@ -73,10 +72,7 @@ class RieSystem:
         headers = dict(response.headers)
         stamps = [start, listening, *map(int, headers["x-cold-ns"].split(","))]
         names = ("emulator", "interpreter", "awslambdaric", "imports", "event", "request")
-        phases = between(names, stamps)
-        if reported := server_timing(headers):
-            del phases["request"]  # known in detail
-        return made(start, end, phases | reported, seen)
+        return made(start, end, detailed(between(names, stamps), headers), seen)
 
 
 class ProcessSystem:
@@ -95,20 +91,20 @@ class ProcessSystem:
         event.write_bytes(payload.event())
         start = time.monotonic_ns()
         with spawned(process_command(event), self._env) as process:
-            answer = process.output.readline()
+            answer = process.line()
             end = time.monotonic_ns()
-            stamps = json.loads(process.output.readline())
+            stamps, modules = json.loads(process.line())
             seen = memory(process.pid)
         response = decode_answer(answer)
         payload.check(response)
-        phases = between(("interpreter", "imports", "event"), [start, *stamps])
-        return made(start, end, phases | server_timing(dict(response.headers)), seen)
+        phases = between(("interpreter", "imports", "event", "request"), [start, *stamps])
+        run = made(start, end, detailed(phases, dict(response.headers)), seen)
+        run.files.update(map(Path, modules))
+        return run
 
     def touched(self, payload: Payload, model: Manifest) -> dict[Path, int]:
         """Bytes of each file that a cold start with this payload needs: what a lazily loaded image would fetch."""
-        python = sysconfig.get_paths()
-        folders = [Path(python["stdlib"]), Path(python["platlib"]), ROOT / "function", model.prepared]
-        return page_cache.touched(folders, lambda: self.run(payload).mapped)
+        return page_cache.touched(model.prepared, lambda: self.run(payload).files)
 
 
 class FloorSystem:
@@ -133,9 +129,9 @@ class FloorSystem:
         self._raw.write_bytes(payload.body)
         start = time.monotonic_ns()
         with spawned(self._argv, {}) as process:
-            scores = process.output.readline()
+            scores = process.line()
             end = time.monotonic_ns()
-            stamps = json.loads(process.output.readline())
+            stamps = json.loads(process.line())
             seen = memory(process.pid)
         payload.check_scores(dict(enumerate(json.loads(scores))))
         phases = between(("interpreter", "imports", "load", "event", "infer"), [start, *stamps])
@@ -155,7 +151,7 @@ class GoSystem:
     def run(self, payload: Payload) -> Run:
         start = time.monotonic_ns()
         with spawned(self._argv, self._env) as process:
-            line = process.output.readline()
+            line = process.line()
             listening = time.monotonic_ns()
             connection = HTTPConnection(line.split()[-1].decode(), timeout=60)
             connection.request("POST", payload.path, payload.body, dict(payload.headers))

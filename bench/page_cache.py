@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 PAGE = mmap.PAGESIZE
@@ -28,24 +28,26 @@ def drop_all() -> None:
         raise PageCacheError(f"{DROP_CACHES} cannot be written ({error.strerror}): run as root") from error
 
 
-def touched(folders: Iterable[Path], run: Callable[[], set[Path]]) -> dict[Path, int]:
-    """Bytes of each file that are in the page cache after `run`, of files that it read or mapped.
+def touched(folder: Path, run: Callable[[], set[Path]]) -> dict[Path, int]:
+    """Bytes of each file that are in the page cache after `run`, which returns files that its process used.
 
-    `run` returns the files that its process had mapped: these and the files below `folders` are looked at. A page that
-    some other process has mapped cannot be dropped and counts, but only in a file that `run` maps too; read-ahead
-    counts, as a lazily loaded image fetches more than was asked for as well. Files that the kernel tells this user
-    nothing about are left out (mincore(2): they must be writable or the user's own).
+    Those, and the files below `folder`, are dropped before. A page that some other process has mapped cannot be
+    dropped and counts; read-ahead counts, as a lazily loaded image fetches more than was asked for, too. Files that
+    the kernel tells this user nothing about are left out (mincore(2): they must be the user's own or writable).
     """
-    files = {path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
-    files |= run()  # a first time, for the libraries outside the folders
-    files = {path for path in files if path.is_file() and os.access(path, os.W_OK)}
-    os.sync()
-    for path in files:
+    used = run()
+    beside = set(folder.rglob("*")) - used
+    os.sync()  # only clean pages can be dropped
+    for path in filter(_ours, used | beside):
         drop(path)
-    before = {path: resident(path) for path in files}
-    mapped = run()
-    after = {path: resident(path) for path in files}
-    return {path: size for path, size in after.items() if size and (not before[path] or path in mapped)}
+    beside = {path for path in filter(_ours, beside) if not resident(path)}
+    used |= run()
+    sizes = {path: resident(path) for path in filter(_ours, used | beside)}
+    return {path: size for path, size in sizes.items() if size}
+
+
+def _ours(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.W_OK)
 
 
 def drop(path: Path) -> None:

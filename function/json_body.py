@@ -60,12 +60,12 @@ def _new_parser() -> Any:
     if "csimdjson" not in sys.modules and "pathlib" not in sys.modules:
         sys.modules["pathlib"] = type(sys)("pathlib")
         try:
-            pass
+            import csimdjson
         finally:
             del sys.modules["pathlib"]
-    from csimdjson import Parser
-
-    return Parser()
+    else:
+        import csimdjson
+    return csimdjson.Parser()
 
 
 def _reason(body: bytes, error: str) -> str:

@@ -14,15 +14,20 @@ class Request:
 
     `path` is percent-decoded once and has no stage prefix. `query` holds the last value of a repeated name.
     `headers` have lower-case names; a repeated header's values are joined by commas. `body` is the raw body.
-    What became of it: `route` is the pattern that matched, `model` name and version, `phases` milliseconds by name.
+    What became of it: `route` is the pattern that matched, `model` name and version, `family` its artifact's,
+    `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked, `bytes_in` the
+    body's length as it came.
     """
 
-    __slots__ = ("body", "headers", "method", "model", "path", "phases", "query", "route")
+    __slots__ = ("body", "bytes_in", "cache", "family", "headers", "method", "model", "path", "phases", "query", "route")
 
     def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
         self.phases: dict[str, float] = {}
         self.model: tuple[str, str] | None = None
+        self.family: str | None = None
+        self.cache: str | None = None
+        self.bytes_in = len(body)
         self.route = ""
 
 

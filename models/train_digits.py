@@ -1,13 +1,13 @@
 """Trains MobileNetV2 on handwritten digits from a random start, and exports models/digits/model.onnx.
 
 PyTorch is needed here and nowhere else, so it gets an environment that is thrown away afterwards (5 GB,
-for the plain wheels bring CUDA along). About 20 minutes on two cores:
+for the plain wheels bring CUDA along). It took 32 minutes on two cores that had other work as well:
 
     python -m venv ../torch-env
     ../torch-env/bin/pip install torch torchvision onnx onnxruntime scikit-learn pillow tqdm
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 ../torch-env/bin/python -m models.train_digits
 
-The two settings make glibc keep freed memory: without them half of the time goes into page faults.
+The two settings make glibc keep freed memory: without them much of each step goes into page faults.
 The accuracy printed at the end is that of the exported file in ONNX Runtime on the held-out pictures. They
 choose nothing: neither settings nor a checkpoint. Another machine or PyTorch gives slightly other weights.
 """
@@ -75,7 +75,7 @@ def train() -> Any:
     torch.manual_seed(0)
     pictures, numbers = digits_data.training()
     # One channel of three equal ones is kept; augment() copies it back.
-    inputs = torch.from_numpy(np.stack([serving_input(digits_data.to_png(p))[:1] for p in pictures]))
+    inputs: Any = torch.from_numpy(np.stack([serving_input(digits_data.to_png(p))[:1] for p in pictures]))
     labels = torch.from_numpy(numbers)
     net = mobilenet_v2(num_classes=10, dropout=0.2).to(memory_format=torch.channels_last)
     average: Any = get_ema_multi_avg_fn
@@ -107,7 +107,7 @@ def train() -> Any:
                 bar.set_postfix(loss=f"{total / (step + 1):.3f}")
     # The averaged weights get statistics of their own, measured at the size that is served.
     with torch.no_grad():
-        update_bn([augment(inputs[i : i + BATCH], SIZE) for i in range(0, len(inputs), BATCH)], averaged)
+        update_bn((augment(part, SIZE) for part in inputs.split(BATCH)), averaged)
     return averaged.module.eval().to(memory_format=torch.contiguous_format)
 
 

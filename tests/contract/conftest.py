@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def digits(digits_prepared: Path) -> Client:
-    return new_client(digits_prepared)
+    return new_client(digits_prepared, ADMIN_KEY="sesame")
 
 
 @pytest.fixture(scope="session")

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 import numpy as np
-from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 from models import manifest
-from models.prepare import prepare
+from tests.support import make_model, prepare_natively, write_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = {TensorProto.FLOAT: "FP32", TensorProto.INT64: "INT64", TensorProto.BOOL: "BOOL", TensorProto.STRING: "BYTES"}
 SIDE = 16  # pixels
 
 
 def echo() -> ModelProto:
     """`values` FP32 [-1, -1] -> `same`: two dynamic dimensions, and answers as large as one likes."""
-    return _model(
+    return make_model(
         [helper.make_node("Identity", ["values"], ["same"])],
         [("values", TensorProto.FLOAT, ["n", "m"])],
         [("same", TensorProto.FLOAT, ["n", "m"])],
@@ -32,7 +27,7 @@ def echo() -> ModelProto:
 
 def mixed() -> ModelProto:
     """Four inputs of four datatypes -> the numbers' sum, the ids plus one, the flag negated, the text as it is."""
-    return _model(
+    return make_model(
         [
             helper.make_node("ReduceSum", ["numbers"], ["sum"], keepdims=0),
             helper.make_node("Add", ["ids", "one"], ["next"]),
@@ -51,21 +46,21 @@ def mixed() -> ModelProto:
             ("opposite", TensorProto.BOOL, [1]),
             ("copy", TensorProto.STRING, ["n"]),
         ],
-        [numpy_helper.from_array(np.array(1, np.int64), "one")],
+        {"one": np.array(1, np.int64)},
     )
 
 
 def shades() -> ModelProto:
     """`input` FP32 [-1, 3, SIDE, SIDE] -> `scores` [-1, 3]: how red, green and blue a picture is on average."""
     weights = np.repeat(np.eye(3, dtype=np.float32), SIDE * SIDE, axis=0) / (SIDE * SIDE)
-    return _model(
+    return make_model(
         [
             helper.make_node("Flatten", ["input"], ["flat"]),
             helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
         ],
         [("input", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
         [("scores", TensorProto.FLOAT, ["n", 3])],
-        [numpy_helper.from_array(weights, "weights")],
+        {"weights": weights},
     )
 
 
@@ -83,48 +78,17 @@ std = [1.0, 1.0, 1.0]
 
 
 def add_model(repository: Path, name: str, model: ModelProto, *, image: str = "", labels: tuple[str, ...] = ()) -> Path:
-    """A prepared model folder of this CPU's family and portable; `image` is the [image] table of its model.toml."""
+    """A prepared model folder; `image` is the [image] table of its model.toml."""
     folder = repository / name
-    folder.mkdir()
-    content = model.SerializeToString()
-    (folder / "model.onnx").write_bytes(content)
-    lines = [
-        f'name = "{name}"',
-        'version = "3"',
-        'description = "made for a test"',
-        'licence = "none"',
-        'source = "here"',
-    ]
+    write_folder(folder, model, image)
     if labels:
         (folder / "labels.txt").write_text("\n".join(labels))
-        lines.append('labels = "labels.txt"')
-    digest = hashlib.sha256(content).hexdigest()
-    lines += ["[file]", 'name = "model.onnx"', f"bytes = {len(content)}", f'sha256 = "{digest}"']
-    for side, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
-        for value in values:
-            tensor = value.type.tensor_type
-            shape = [size.dim_value if size.HasField("dim_value") else -1 for size in tensor.shape.dim]
-            lines += [f"[[{side}]]", f'name = "{value.name}"', f'datatype = "{NAMES[tensor.elem_type]}"']
-            lines.append(f"shape = {json.dumps(shape)}")
-    (folder / "model.toml").write_text("\n".join(lines) + image)
-    prepare_quickly(folder)
+        document = folder / "model.toml"
+        document.write_text(f'labels = "labels.txt"\n{document.read_text()}')
+    prepare_again(folder)
     return folder
 
 
-def prepare_quickly(folder: Path) -> None:
-    """Without the artifacts of other CPUs, which an emulated CPU takes seconds to build."""
-    with patch.object(shutil, "which", lambda _name: None):
-        prepare(manifest.read(folder))
-
-
-def _model(
-    nodes: list[object],
-    inputs: list[tuple[str, int, list[object]]],
-    outputs: list[tuple[str, int, list[object]]],
-    initializers: list[TensorProto] | None = None,
-) -> ModelProto:
-    sides = [[helper.make_tensor_value_info(*value) for value in side] for side in (inputs, outputs)]
-    graph = helper.make_graph(nodes, "made", *sides, initializers or [])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    checker.check_model(model)
-    return model
+def prepare_again(folder: Path) -> None:
+    """What `python -m models.prepare FOLDER` does on a machine without qemu."""
+    prepare_natively(manifest.read(folder))

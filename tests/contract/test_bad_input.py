@@ -16,7 +16,7 @@ from PIL import Image
 from tests.contract.client import KINDS, Client, http_event, new_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 CLASSIFY = "/classify"
@@ -210,7 +210,8 @@ def limited(digits_prepared: Path) -> Client:
 @pytest.mark.parametrize("path", [CLASSIFY, V1, V2])
 def test_a_body_over_the_limit_is_a_413(limited: Client, picture: bytes, path: str, encoding: str) -> None:
     headers = {"Content-Encoding": encoding} if encoding else {}
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding, bytes)
+    packers: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    pack = packers.get(encoding, bytes)
     answer = limited.post(path, pack(b" " * 100_001), headers)
     assert answer.status == 413
     assert "100000" in answer.error

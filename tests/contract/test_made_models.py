@@ -6,7 +6,7 @@ import io
 import json
 import math
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -16,6 +16,8 @@ from tests.contract.client import KINDS, Client, new_client
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Tensors = dict[str, tuple[str, list[int], list[Any]]]  # name -> datatype, shape, data
 
 COLOURS = ("red", "green", "blue")
 
@@ -82,13 +84,13 @@ def test_two_dynamic_dimensions_are_not_guessed_from_flat_data(client: Client) -
     assert "[-1, -1]" in answer.error
 
 
-MIXED = {
+MIXED: Tensors = {
     "numbers": ("FP32", [2, 2], [1.5, 2.0, 3.0, -0.5]),
     "ids": ("INT64", [3], [1, -2, 9007199254740993]),
     "flag": ("BOOL", [1], [True]),
     "text": ("BYTES", [2], ["zwölf", ""]),
 }
-ANSWERED = {
+ANSWERED: Tensors = {
     "sum": ("FP32", [], [6.0]),
     "next": ("INT64", [3], [2, -1, 9007199254740994]),
     "opposite": ("BOOL", [1], [False]),
@@ -96,7 +98,7 @@ ANSWERED = {
 }
 
 
-def entries(tensors: dict[str, tuple[str, list[int], list[object]]]) -> list[dict[str, object]]:
+def entries(tensors: Tensors) -> list[dict[str, object]]:
     return [
         dict(zip(("name", "datatype", "shape", "data"), (name, *rest), strict=True)) for name, rest in tensors.items()
     ]

@@ -63,7 +63,15 @@ def is_model_list(answer: Any) -> None:
     (row,) = [row for row in answer["models"] if row["name"] == "digits"]
     assert row["input_nodes"] == ["input"]
     assert row["output_nodes"] == ["logits"]
-    assert row["path"].endswith("digits/prepared")
+    assert row["path"].endswith("/digits")
+
+
+def is_model_row(answer: Any) -> None:
+    assert (answer["name"], answer["input_nodes"]) == ("digits", ["input"])
+
+
+def is_openapi(answer: Any) -> None:
+    assert set(answer["paths"]) == {path for _, path, _ in ROUTES}
 
 
 def is_index(answer: Any) -> None:
@@ -85,9 +93,11 @@ def has_name(answer: Any) -> None:
 # The pattern of a route -> the body to send (None: GET; "picture": the PNG), and what its answer must be
 EXPECTED: dict[tuple[str, str], tuple[Any, Callable[[Any], None]]] = {
     ("GET", "/"): (None, has_name),
+    ("GET", "/openapi.json"): (None, is_openapi),
     ("GET", "/health"): (None, equals({"status": "ok"})),
     ("GET", "/ready"): (None, equals({"status": "ready"})),
     ("GET", "/v1/models"): (None, is_model_list),
+    ("POST", "/v1/models"): ({"name": "digits", "path": "digits"}, is_model_row),
     ("POST", "/v1/models/{model}/infer"): ({"tensors": {"input": NESTED}}, is_goserve_inference),
     ("POST", "/v1/models/{model}/classify"): ("picture", is_prediction),
     ("POST", "/classify"): ("picture", is_prediction),
@@ -116,9 +126,10 @@ def test_a_route_answers_the_same_from_every_event_source(
     content, check = EXPECTED[method, pattern]
     path = pattern.replace("{model}", "digits").replace("{version}", "1")
     body = b"" if content is None else picture if content == "picture" else json.dumps(content).encode()
-    answers = [digits.of(kind).request(method, path, body) for kind in KINDS]
+    key = {"X-Admin-Key": "sesame"} if (method, path) == ("POST", "/v1/models") else {}
+    answers = [digits.of(kind).request(method, path, body, key) for kind in KINDS]
     for answer in answers:
-        assert answer.status == 200, answer.body
+        assert answer.status == (201 if key else 200), answer.body
         assert answer.headers["content-type"] == "application/json"
         assert answer.body == answers[0].body
     check(answers[0].json)
@@ -129,8 +140,10 @@ def test_a_route_refuses_another_method(digits: Client, method: str, pattern: st
     path = pattern.replace("{model}", "digits").replace("{version}", "1")
     answer = digits.request("DELETE", path)
     assert answer.status == 405
-    assert f"takes {method}" in answer.error
-    assert "DELETE" in answer.error
+    assert " takes " in answer.error
+    assert method in answer.error
+    assert "not DELETE" in answer.error
+    assert method in answer.headers["allow"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

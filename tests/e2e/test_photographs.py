@@ -14,7 +14,7 @@ from PIL import Image
 
 from infra.emulator import Emulator
 from infra.front import FunctionUrl
-from tests.contract.made_models import prepare_quickly
+from tests.contract.made_models import prepare_again
 from tests.e2e.http_client import ask, post_json
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionUrl]:
     (folder / "model.toml").write_text(MANIFEST)
     (folder / "model.onnx").symlink_to(MODEL / "model.onnx")
     shutil.copyfile(MODEL / "labels.txt", folder / "labels.txt")
-    prepare_quickly(folder)
+    prepare_again(folder)
     environment = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "imagenet"}
     with Emulator(env=environment) as emulator, FunctionUrl(emulator) as front:
         yield front
@@ -147,7 +147,7 @@ def test_logits_of_a_json_tensor_are_those_of_the_oracle(
 def test_logits_of_a_binary_tensor_are_those_of_the_oracle(
     front: FunctionUrl, tensor: NDArray[np.float32], oracle: NDArray[np.float32]
 ) -> None:
-    entry = {"name": "input", "datatype": "FP32", "shape": list(tensor.shape)}
+    entry: dict[str, Any] = {"name": "input", "datatype": "FP32", "shape": list(tensor.shape)}
     entry["parameters"] = {"binary_data_size": tensor.nbytes}
     header = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
     length = {"Inference-Header-Content-Length": str(len(header))}

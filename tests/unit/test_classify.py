@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from array import array
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from function import classify
 from function.errors import PredictError
 from function.message import Request
-from function.repository import Metadata
 from function.tensor import Tensor
 
 PICTURE = b"\x89PNG\r\n\x1a\n and so on"
@@ -111,8 +111,7 @@ def test_the_picture_is_the_file_of_a_form() -> None:
 
 
 def test_a_model_without_an_image_rule_takes_no_pictures() -> None:
-    specs = [{"name": "x", "datatype": "FP32", "shape": [-1]}]
-    document = {"name": "m", "version": "1", "description": "", "sha256": "", "labels": [], "image": None}
+    metadata = SimpleNamespace(name="m", image=None)
     with pytest.raises(PredictError, match=r"takes no pictures .* /v2/models/m/infer") as caught:
-        classify.rule(Metadata("folder", document | {"inputs": specs, "outputs": specs}))
+        classify.rule(metadata)  # type: ignore[arg-type]
     assert caught.value.status == 400

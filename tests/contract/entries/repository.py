@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,7 @@ def prepare_here(folder: Path) -> None:
         build_artifact.build(Path(raw), Path(target), str(family))
         build_artifact.check(Path(target), str(family), json.loads(Path(expected).read_text()))
 
-    with patch.object(prepare, "_run", run), patch.object(prepare.shutil, "which", lambda _: None):
+    with patch.object(prepare, "_run", run), patch.object(shutil, "which", lambda _: None):
         prepare.prepare(manifest.read(folder))
 
 

@@ -1,0 +1,61 @@
+"""The folders that are deployed: the function with its models, the layer's libraries, the container image's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+from layer import bytecode, rules, slim
+from layer.wheels import ROOT
+from models import manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# The HTTP server's entries need packages that only the container image has.
+SERVER_MODULES = ("asgi.py", "server.py")
+TASK_ROOT = "/var/task"
+LAYER_ROOT = "/opt/python"
+
+
+class StageError(Exception):
+    """Something that is to be deployed is not there; the message says how to make it."""
+
+
+def function(target: Path, models: Sequence[str], python: str | None, *, server: bool = False) -> list[str]:
+    """Lays /var/task out: `function/` and the prepared models. Returns "name: family, family" for each model.
+
+    `python` compiles it; without one the sources go alone. Raises StageError, manifest.ManifestError.
+    """
+    code = target / "function"
+    code.mkdir(parents=True)
+    for path in sorted((ROOT / "function").glob("*.py")):
+        if server or path.name not in SERVER_MODULES:
+            shutil.copyfile(path, code / path.name)
+    if python:
+        bytecode.compile_tree(code, f"{TASK_ROOT}/function", python)
+    return [_model(target / "models", name) for name in models]
+
+
+def _model(repository: Path, name: str) -> str:
+    model = manifest.read(manifest.folder_of(name))
+    command = f"python -m models.prepare {name}"
+    try:
+        document = json.loads((model.prepared / "model.json").read_bytes())
+    except FileNotFoundError:
+        raise StageError(f"{model.folder} is not prepared; run: {command}") from None
+    if document["sha256"] != model.file.sha256:
+        raise StageError(f"{model.prepared} was made of another {model.file.name}; run: {command}")
+    # Loaded by the folder's name, which function/repository.py wants to be the model's.
+    shutil.copytree(model.prepared, repository / model.name / "prepared", copy_function=shutil.copyfile)
+    return f"{model.name}: {', '.join(sorted(path.parent.name for path in model.prepared.glob('*/artifact.json')))}"
+
+
+def layer(target: Path, architecture: str, python_version: str, python: str | None) -> None:
+    """Lays /opt/python out: what `function/` imports. Raises slim.RuleError, wheels.WheelError."""
+    lock = ROOT / "requirements" / "function.txt"
+    slim.install(rules.FUNCTION, lock, architecture, python_version, target)
+    if python:
+        bytecode.compile_tree(target, LAYER_ROOT, python)
