@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
-import json
 import threading
 import time
 from urllib.parse import quote, urlsplit
+
+from function.aws_credentials import AwsError, Credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,22 +23,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 _FIRST_WAIT = 0.1  # seconds before the second attempt, four times as many before the third
-_TEMPORARY = frozenset((429, 500, 502, 503, 504))
-_RENEW_BEFORE = 300.0  # seconds before credentials end
-_ECS_HOST = "http://169.254.170.2"
-
-
-class AwsError(Exception):
-    """AWS refused or did not answer: `status` is HTTP's, 0 without an answer; `code` is AWS's name of the error."""
-
-    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-    @property
-    def temporary(self) -> bool:
-        """Whether the same request may well succeed a moment later."""
-        return self.status == 0 or self.status in _TEMPORARY
 
 
 class Answer:
@@ -56,8 +41,7 @@ class Aws:
         self._settings = settings
         self._idle: dict[str, list[http.client.HTTPConnection]] = {}
         self._tls: ssl.SSLContext | None = None
-        self._credentials: tuple[str, str, str] | None = None
-        self._credentials_end = 0.0
+        self._credentials = Credentials(settings)
         self._lock = threading.Lock()
 
     def request(  # noqa: PLR0913  (a request has as many parts)
@@ -98,17 +82,21 @@ class Aws:
         limit: int | None,
     ) -> Answer:
         endpoint = self._endpoint(service)
-        host = urlsplit(endpoint).netloc
         target = quote(path, safe="/-_.~")
-        signed = self._signed(service, method, target, {**headers, "Host": host}, body)
+        signed = self._signed(service, method, target, {**headers, "Host": urlsplit(endpoint).netloc}, body)
         idle = self._idle.setdefault(endpoint, [])
         connection = idle.pop() if idle else self._connect(endpoint)
         try:
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout)
-            connection.timeout = timeout
-            connection.request(method, target, body, signed)
-            response = connection.getresponse()
+            try:
+                response = _exchange(connection, method, target, body, signed, timeout)
+            except (ConnectionError, http.client.BadStatusLine):
+                if connection.sock is None:  # it was a new one
+                    raise
+                # A kept connection that the other side has closed, while Lambda slept: they all have gone.
+                connection.close()
+                idle.clear()
+                connection = self._connect(endpoint)
+                response = _exchange(connection, method, target, body, signed, timeout)
             found = {name.lower(): value for name, value in response.getheaders()}
             if limit is not None and int(found.get("content-length", "0")) > limit:
                 raise AwsError(f"{path} has {found['content-length']} bytes, at most {limit} are taken", 413)
@@ -145,7 +133,7 @@ class Aws:
         self, service: str, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> dict[str, str]:
         """`headers` with those that authenticate the request."""
-        key, secret, token = self._current_credentials()
+        key, secret, token = self._credentials.current()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         digest = hashlib.sha256(body).hexdigest()
         found = {**headers, "X-Amz-Date": stamp, "X-Amz-Content-Sha256": digest}
@@ -165,48 +153,20 @@ class Aws:
         credential = f"Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
         return found | {"Authorization": f"AWS4-HMAC-SHA256 {credential}"}
 
-    def _current_credentials(self) -> tuple[str, str, str]:
-        """Key, secret and session token: of the environment, else of the container's credentials endpoint."""
-        settings = self._settings
-        if settings.aws_access_key_id and settings.aws_secret_access_key:
-            return settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
-        with self._lock:
-            if self._credentials is None or time.time() > self._credentials_end - _RENEW_BEFORE:
-                self._credentials, self._credentials_end = _container_credentials(settings)
-            return self._credentials
 
-
-def _container_credentials(settings: Settings) -> tuple[tuple[str, str, str], float]:
-    """What Lambda SnapStart, ECS and EKS Pod Identity offer by HTTP, and when it ends (seconds since 1970).
-
-    docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
-    """
-    import calendar
-
-    url = settings.container_credentials_full_uri
-    if not url and settings.container_credentials_relative_uri:
-        url = _ECS_HOST + settings.container_credentials_relative_uri
-    if not url:
-        raise AwsError(
-            "there are no AWS credentials: give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            403,
-        )
-    token = settings.container_authorization_token
-    try:
-        if settings.container_authorization_token_file:
-            with open(settings.container_authorization_token_file, encoding="ascii") as file:
-                token = file.read().strip()
-        parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.netloc, timeout=5)
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers={"Authorization": token} if token else {})
-        found = json.loads(connection.getresponse().read())
-        connection.close()
-        end = calendar.timegm(time.strptime(found["Expiration"][:19], "%Y-%m-%dT%H:%M:%S"))
-        return (found["AccessKeyId"], found["SecretAccessKey"], found["Token"]), float(end)
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        raise AwsError(f"the credentials endpoint {url} gave no credentials: {error!r}") from error
+def _exchange(  # noqa: PLR0913
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: bytes,
+    headers: dict[str, str],
+    timeout: float,
+) -> http.client.HTTPResponse:
+    connection.timeout = timeout
+    if connection.sock is not None:
+        connection.sock.settimeout(timeout)
+    connection.request(method, target, body, headers)
+    return connection.getresponse()
 
 
 def _refusal(service: str, method: str, path: str, answer: Answer) -> AwsError:

@@ -19,7 +19,8 @@ from models import manifest, prepare
 from models.manifest import Manifest, ManifestError
 from models.pull import PullError, pull
 
-SAMPLES = 5
+SAMPLES = Path(".cache/samples")  # where the curl lines find them
+DIGITS = range(5)
 WARM_REQUESTS = 10
 PHASES = ("init", "load", "decode", "infer", "encode")
 
@@ -29,6 +30,7 @@ class Picture:
     """A picture to send; `label` is the right answer where it is known."""
 
     name: str
+    path: Path
     content: bytes
     label: str | None = None
 
@@ -37,7 +39,7 @@ def pictures(model: Manifest, image: str) -> list[Picture]:
     """The picture asked for, or held-out samples of the digits; ManifestError when there is nothing to show."""
     if image:
         try:
-            return [Picture(image, Path(image).read_bytes())]
+            return [Picture(image, Path(image), Path(image).read_bytes())]
         except OSError as error:
             raise ManifestError(f"IMAGE cannot be read: {error}") from error
     if model.name != "digits":
@@ -47,8 +49,14 @@ def pictures(model: Manifest, image: str) -> list[Picture]:
     from models.digits_data import held_out
 
     contents, labels = held_out()
-    chosen = [labels.index(digit) for digit in range(SAMPLES)]
-    return [Picture(f"held-out digit no. {index}", contents[index], str(labels[index])) for index in chosen]
+    samples = []
+    SAMPLES.mkdir(parents=True, exist_ok=True)
+    for digit in DIGITS:
+        index = labels.index(digit)
+        path = SAMPLES / f"digit-{digit}.png"
+        path.write_bytes(contents[index])
+        samples.append(Picture(f"held-out digit no. {index}", path, contents[index], str(digit)))
+    return samples
 
 
 def ready_model(name: str) -> Manifest:
@@ -112,15 +120,15 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         model = ready_model(arguments.model)
-        right = show(model, pictures(model, arguments.image))
+        samples = pictures(model, arguments.image)
+        right = show(model, samples)
     except (ManifestError, PullError, EmulatorError, RieError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    path = arguments.image or "picture.png"
     print(f"""
 Next, in two terminals:
   .venv/bin/python -m infra.front --port 9000     # the function URL; or: make serve PORT=9000
-  curl --data-binary @{path} 'http://127.0.0.1:9000/classify?top_k=3'
+  curl --data-binary @{samples[0].path} 'http://127.0.0.1:9000/classify?top_k=3'
   curl http://127.0.0.1:9000/v2/models/{model.name}
   curl http://127.0.0.1:9000/v1/models""")
     if not right:

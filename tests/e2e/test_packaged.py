@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +16,12 @@ from function.image import ImageRule, decode
 from infra.emulator import Emulator
 from infra.front import FunctionUrl
 from infra.run import Picture, classify
-from layer import unpack
+from layer import package, unpack
 from models.digits_data import held_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from layer.unpack import Packaged
 
@@ -130,4 +132,20 @@ print(json.dumps({{"shape": tensor.shape, "pixels": list(tensor.data)}}))
 """
     answer = ask(packaged, script)
     expected = decode(file.getvalue(), ImageRule(**RULE)).data
+    assert isinstance(expected, bytes)
     assert answer == {"shape": [1, 24, 32, 3], "pixels": list(expected)}
+
+
+def test_a_second_build_has_the_same_bytes(packaged: Packaged, tmp_path: Path) -> None:
+    first = packaged.cwd.parents[1] / "dist"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    layer = next(first.glob("layer-*.zip"))
+    package.build(tmp_path, ["digits"], version, [layer.stem.removeprefix("layer-")])
+    for path in sorted(first.iterdir()):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_sizes_stay_small(packaged: Packaged) -> None:
+    prefix = packaged.cwd.parents[1]
+    assert (prefix / "dist" / "function.zip").stat().st_size <= 15_000_000
+    assert sum(path.stat().st_size for path in (prefix / "opt").rglob("*") if path.is_file()) <= 60_000_000

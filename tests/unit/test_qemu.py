@@ -106,8 +106,8 @@ class Played:
 
     def __init__(self, model: str, repository: Path, data: Path) -> None:
         graph = repository / "alone" / "prepared" / "avx512" / GRAPH
-        arguments = (repository, data, str(support.SIDE), graph, *FORCED)
-        command = (str(QEMU), "-cpu", model, sys.executable, "-c", PROGRAM, *arguments)
+        arguments = (repository, data, support.SIDE, graph, *FORCED)
+        command = [str(QEMU), "-cpu", model, sys.executable, "-c", PROGRAM, *map(str, arguments)]
         environ = {**os.environ, "PYTHONPATH": str(support.ROOT)}
         done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=300, check=False)
         self.log = done.stderr

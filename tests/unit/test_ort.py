@@ -1,0 +1,746 @@
+"""The engine against its oracle, onnxruntime.InferenceSession: the same answers for every datatype and shape."""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from function import ort_api
+from function.ort import OPTIMISE_ALL, OPTIMISE_NONE, Session
+from function.ort_api import OrtError
+from function.tensor import DATATYPES, NAME_OF_ONNX, Tensor
+from tests import support
+from tests.support import identity, make_model, open_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+
+NUMPY = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "BF16": ml_dtypes.bfloat16,
+}
+
+
+def tensor_of(values: NDArray[Any]) -> Tensor:
+    """An array as the tensor of its datatype."""
+    name = next(name for name, kind in NUMPY.items() if values.dtype == kind)
+    return Tensor(name, values.shape, values.tobytes())
+
+
+def array_of(tensor: Tensor) -> NDArray[Any]:
+    """A numeric tensor as an array of its datatype and shape; the bytes are copied."""
+    assert not isinstance(tensor.data, list)
+    return np.frombuffer(bytes(tensor.data), NUMPY[tensor.datatype]).reshape(tensor.shape)
+
+
+def fp32(*values: float) -> Tensor:
+    return tensor_of(np.array(values, np.float32))
+
+
+@pytest.fixture
+def double(tmp_path: Path) -> Session:
+    """`x` FP32 [-1] -> `y`, twice as much."""
+    return open_session(doubling(), tmp_path)
+
+
+def doubling() -> ModelProto:
+    dims = ["n"]
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    return make_model([node], [("x", TensorProto.FLOAT, dims)], [("y", TensorProto.FLOAT, dims)])
+
+
+# --- the same answers as the oracle
+
+
+def test_digits_answer_as_the_oracle_does(digits_prepared: Path) -> None:
+    path = str(digits_prepared / "digits" / "model.onnx")
+    values = np.random.default_rng(3).normal(0, 1, (2, 3, 224, 224)).astype(np.float32)
+    oracle = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    [expected] = oracle.run(None, {"input": values})
+    session = Session(path, optimise=OPTIMISE_ALL, threads=1)
+    got = array_of(session.run({"input": tensor_of(values)})["logits"])
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", [name for name in NUMPY if name != "BF16"])  # the oracle takes no BF16 from numpy
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (0,), (2, 0, 3)], ids=str)
+def test_every_datatype_answers_as_the_oracle_does(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    kind = DATATYPES[name].onnx
+    model = make_model(
+        [
+            helper.make_node("Concat", ["flat", "flat"], ["y"], axis=0),
+            helper.make_node("Flatten", ["x"], ["flat"], axis=0),
+        ][::-1],
+        [("x", kind, [f"d{index}" for index in range(len(shape))])],
+        [("y", kind, [2, "n"])],
+    )
+    values = np.random.default_rng(5).integers(0, 2 if name == "BOOL" else 100, shape).astype(NUMPY[name])
+    session = open_session(model, tmp_path)
+    got = session.run({"x": tensor_of(values)})["y"]
+    oracle = onnxruntime.InferenceSession(str(tmp_path / "made.onnx"), providers=["CPUExecutionProvider"])
+    [expected] = oracle.run(None, {"x": values})
+    assert (got.datatype, got.shape) == (name, expected.shape)
+    np.testing.assert_array_equal(array_of(got), expected)
+    assert session.inputs["x"].datatype == name
+    assert session.inputs["x"].shape == (-1,) * len(shape)
+
+
+def test_bf16_goes_in_and_comes_out(tmp_path: Path) -> None:
+    session = open_session(identity(TensorProto.BFLOAT16, ["n"]), tmp_path)
+    values = np.array([0, -1.5, 3e38, np.inf], ml_dtypes.bfloat16)
+    got = session.run({"x": tensor_of(values)})["y"]
+    assert got.datatype == "BF16"
+    np.testing.assert_array_equal(array_of(got), values)
+
+
+def test_every_datatype_of_the_table_is_tried_here() -> None:
+    assert {*NUMPY, "BYTES"} == set(DATATYPES)
+    for name, kind in NUMPY.items():
+        assert DATATYPES[name].itemsize == np.dtype(kind).itemsize
+        assert helper.tensor_dtype_to_np_dtype(DATATYPES[name].onnx) == np.dtype(kind)
+    assert DATATYPES["BYTES"].onnx == TensorProto.STRING
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ((), [b"one"]),
+        ((3,), [b"", b"a\0b", "zwölf".encode()]),
+        ((2, 2), [b"\0", b"", b"", b"x" * 100_000]),
+        ((0,), []),
+        ((2, 0), []),
+        ((1,), [bytes(range(256))]),
+    ],
+    ids=str,
+)
+def test_strings_are_any_bytes(shape: tuple[int, ...], data: list[bytes], tmp_path: Path) -> None:
+    session = open_session(identity(TensorProto.STRING, [f"d{index}" for index in range(len(shape))]), tmp_path)
+    got = session.run({"x": Tensor("BYTES", shape, data)})["y"]
+    assert (got.datatype, got.shape, got.data) == ("BYTES", shape, data)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.lists(st.binary(max_size=300)))
+def test_strings_come_back_unchanged(data: list[bytes], strings: Session) -> None:
+    assert strings.run({"x": Tensor("BYTES", (len(data),), data)})["y"].data == data
+
+
+@pytest.fixture(scope="module")
+def strings(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(identity(TensorProto.STRING, ["n"]), tmp_path_factory.mktemp("strings"))
+
+
+def test_many_strings_take_time_in_proportion(strings: Session) -> None:
+    """20,000 strings of 1 kB: copying all of them for each would move 400 GB and not end."""
+    data = [bytes([index % 256]) * 1000 for index in range(20_000)]
+    assert strings.run({"x": Tensor("BYTES", (len(data),), data)})["y"].data == data
+
+
+def mixed_model() -> ModelProto:
+    """Four inputs of four datatypes, and five outputs of them in another order."""
+    return make_model(
+        [
+            helper.make_node("Not", ["flag"], ["opposite"]),
+            helper.make_node("Mul", ["number", "number"], ["square"]),
+            helper.make_node("Identity", ["text"], ["same"]),
+            helper.make_node("ArgMax", ["number"], ["best"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["count"], ["real"], to=TensorProto.DOUBLE),
+        ],
+        [
+            ("flag", TensorProto.BOOL, []),
+            ("number", TensorProto.FLOAT, ["n", 3]),
+            ("text", TensorProto.STRING, ["m"]),
+            ("count", TensorProto.UINT64, [2]),
+        ],
+        [
+            ("real", TensorProto.DOUBLE, [2]),
+            ("same", TensorProto.STRING, ["m"]),
+            ("best", TensorProto.INT64, ["n"]),
+            ("opposite", TensorProto.BOOL, []),
+            ("square", TensorProto.FLOAT, ["n", 3]),
+        ],
+    )
+
+
+def test_inputs_and_outputs_of_mixed_datatypes(tmp_path: Path) -> None:
+    session = open_session(mixed_model(), tmp_path)
+    number, count = np.array([[1, 3, 2], [9, -8, 7]], np.float32), np.array([0, 1 << 63], np.uint64)
+    inputs = {
+        "count": tensor_of(count),
+        "text": Tensor("BYTES", (2,), [b"\0", b""]),
+        "number": tensor_of(number),
+        "flag": tensor_of(np.array(True)),
+    }
+    got = session.run(inputs)
+    oracle = onnxruntime.InferenceSession(str(tmp_path / "made.onnx"), providers=["CPUExecutionProvider"])
+    text = np.array(["a", "b"], object)  # the oracle's strings are text
+    fed = {"count": count, "text": text, "number": number, "flag": np.array(True)}
+    expected = dict(zip(list(session.outputs), oracle.run(list(session.outputs), fed), strict=True))
+    assert list(got) == ["real", "same", "best", "opposite", "square"]
+    assert got["same"].data == [b"\0", b""]
+    for name in ("real", "best", "opposite", "square"):
+        np.testing.assert_array_equal(array_of(got[name]), expected[name])
+        assert got[name].shape == expected[name].shape
+
+
+def test_only_the_named_outputs_in_the_order_named(tmp_path: Path) -> None:
+    session = open_session(mixed_model(), tmp_path)
+    inputs = {
+        "flag": tensor_of(np.array(False)),
+        "number": tensor_of(np.zeros((1, 3), np.float32)),
+        "text": Tensor("BYTES", (0,), []),
+        "count": tensor_of(np.zeros(2, np.uint64)),
+    }
+    assert list(session.run(inputs, ["square", "best"])) == ["square", "best"]
+
+
+def test_specs_are_the_oracles(tmp_path: Path) -> None:
+    session = open_session(mixed_model(), tmp_path)
+    oracle = onnxruntime.InferenceSession(str(tmp_path / "made.onnx"), providers=["CPUExecutionProvider"])
+    for found, expected in ((session.inputs, oracle.get_inputs()), (session.outputs, oracle.get_outputs())):
+        assert list(found) == [value.name for value in expected]
+        for value in expected:
+            assert found[value.name].shape == tuple(-1 if isinstance(size, str) else size for size in value.shape)
+    assert {name: spec.datatype for name, spec in session.inputs.items()} == {
+        "flag": "BOOL",
+        "number": "FP32",
+        "text": "BYTES",
+        "count": "UINT64",
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_dynamic_dimensions_take_any_size(count: int, double: Session) -> None:
+    got = double.run({"x": fp32(*range(count))})["y"]
+    np.testing.assert_array_equal(array_of(got), np.arange(count) * 2)
+
+
+# --- buffers in
+
+
+def test_any_contiguous_buffer_is_taken(double: Session) -> None:
+    numbers = array.array("f", [1, 2, 3])
+    inside = b"\xff" * 7 + numbers.tobytes() + b"\xff" * 5
+    offset = memoryview(inside)[7:19]
+    grid = np.array([[1, 2, 3]], np.float32).data
+    for data in (numbers, numbers.tobytes(), bytearray(numbers.tobytes()), offset, memoryview(bytearray(offset)), grid):
+        np.testing.assert_array_equal(array_of(double.run({"x": Tensor("FP32", (3,), data)})["y"]), [2, 4, 6])
+
+
+@pytest.mark.parametrize("data", [b"", bytearray(), array.array("f"), memoryview(b"1234")[2:2]], ids=repr)
+def test_an_empty_buffer_is_taken(data: bytes, double: Session) -> None:
+    got = double.run({"x": Tensor("FP32", (0,), data)})["y"]
+    assert (got.shape, bytes(got.data)) == ((0,), b"")  # type: ignore[arg-type]
+
+
+def test_a_buffer_with_gaps_is_refused(double: Session) -> None:
+    with pytest.raises(BufferError, match="not C-contiguous"):
+        double.run({"x": Tensor("FP32", (2,), memoryview(bytes(16))[::2])})
+
+
+def test_ort_is_given_the_callers_own_memory(double: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_addresses = []
+    create = ort_api.api().CreateTensorWithDataAsOrtValue
+
+    def spy(memory: int, address: int, *rest: object) -> None:
+        given_addresses.append(address)
+        create(memory, address, *rest)
+
+    monkeypatch.setattr(ort_api.api(), "CreateTensorWithDataAsOrtValue", spy)
+    owner = np.arange(8, dtype=np.float32)
+    double.run({"x": Tensor("FP32", (3,), owner.data[2:5])})
+    assert given_addresses == [owner.ctypes.data + 8]
+
+
+def test_a_buffer_is_free_again_after_a_run(double: Session) -> None:
+    data = bytearray(fp32(1).data)  # type: ignore[arg-type]
+    for number in (1.0, 5.0):
+        data[:] = fp32(number).data  # type: ignore[assignment]
+        assert array_of(double.run({"x": Tensor("FP32", (1,), data)})["y"]) == 2 * number
+    with pytest.raises(OrtError):
+        double.run({"x": Tensor("FP32", (9,), data)})
+    data.append(0)  # BufferError while somebody still holds a view of it
+
+
+def test_a_large_input_is_not_copied(tmp_path: Path) -> None:
+    """The most memory ever held grows by far less than the 128 MB that go in."""
+    nodes = [helper.make_node("ReduceMax", ["x"], ["y"], keepdims=0)]
+    path = support.save(make_model(nodes, [("x", 1, ["n"])], [("y", 1, [])]), tmp_path / "largest.onnx")
+    program = (
+        "import sys\n"
+        "from function.ort import OPTIMISE_ALL, Session\n"
+        "from function.tensor import Tensor\n"
+        "from tests.support import memory\n"
+        "session = Session(sys.argv[1], optimise=OPTIMISE_ALL, threads=1)\n"
+        "session.run({'x': Tensor('FP32', (2,), bytes(8))})\n"
+        "data = bytearray(1 << 27)\n"
+        "data[:] = b'\\x01' * len(data)\n"
+        "before = memory('VmHWM')\n"
+        "session.run({'x': Tensor('FP32', (len(data) // 4,), data)})\n"
+        "print(memory('VmHWM') - before)\n"
+    )
+    done = run_program(program, str(path))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 1 << 24
+
+
+def run_program(program: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter that finds the project's modules."""
+    environment = {**os.environ, "PYTHONPATH": str(support.ROOT), **environ}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+# --- buffers out
+
+
+def test_outputs_outlive_the_session_and_each_other(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Mul", ["x", "x"], ["z"])]
+    model = make_model(nodes, [("x", 1, ["n"])], [("y", 1, ["n"]), ("z", 1, ["n"])])
+    session = open_session(model, tmp_path)
+    values = np.arange(1 << 16, dtype=np.float32)
+    outputs = session.run({"x": tensor_of(values)})
+    view = memoryview(outputs["y"].data)[8:]  # type: ignore[arg-type]
+    del session, outputs
+    gc.collect()
+    open_session(model, tmp_path).run({"x": tensor_of(values * 0)})  # what was freed would be used again
+    np.testing.assert_array_equal(np.frombuffer(view, np.float32), values[2:] * 2)
+
+
+def test_outputs_are_released_when_nobody_holds_them(double: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = []
+    release = ort_api.api().ReleaseValue
+
+    def spy(value: int) -> None:
+        released.append(value)
+        release(value)
+
+    monkeypatch.setattr(ort_api.api(), "ReleaseValue", spy)
+    output = double.run({"x": fp32(1, 2)})["y"]
+    assert len(released) == 1  # the input
+    view = memoryview(output.data)[4:]  # type: ignore[arg-type]
+    del output
+    assert len(released) == 1
+    assert np.frombuffer(view, np.float32) == 4
+    view.release()
+    del view
+    assert len(released) == 2
+
+
+def test_memory_is_held_as_long_as_the_outputs_are(tmp_path: Path) -> None:
+    """Sixteen answers of 4 MB held: 64 MB more. Let go: the next sixteen, again and again, need no more."""
+    session = open_session(doubling(), tmp_path)
+    x = tensor_of(np.zeros(1 << 20, np.float32))
+    session.run({"x": x})
+    before = support.memory("RssAnon")
+    held = [session.run({"x": x}) for _ in range(16)]
+    full = support.memory("RssAnon")
+    assert full - before >= 15 << 22
+    for _ in range(4):
+        held.clear()
+        held += [session.run({"x": x}) for _ in range(16)]
+    assert support.memory("RssAnon") - full < 3 << 22
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "message"),
+    [
+        ({"x": Tensor("FP32", (2,), bytes(12))}, None, r"shape \[2\] of FP32 needs 8 bytes, not 12"),
+        ({"x": Tensor("FP32", (-1,), bytes(4))}, None, r"shape \[-1\] of FP32 needs -4 bytes, not 4"),
+        ({"x": Tensor("FP32", (-1, -1), bytes(4))}, None, "negative value in shape"),
+        ({"x": Tensor("FP32", (1 << 64,), b"")}, None, "needs 73786976294838206464 bytes, not 0"),
+        ({"x": Tensor("FP32", (1, 1), bytes(4))}, None, "(?s)Invalid rank for input: x Got: 2 Expected: 1"),
+        ({"x": Tensor("INT32", (1,), bytes(4))}, None, "Unexpected input data type"),
+        ({"x": Tensor("BYTES", (1,), [b"a"])}, None, "Unexpected input data type"),
+        ({"x": Tensor("BYTES", (1 << 40,), [b"a"])}, None, "needs 1099511627776 elements, 1 came"),
+        ({"x": Tensor("BYTES", (2,), [b"a"])}, None, r"shape \[2\] needs 2 elements, 1 came"),
+        ({"X": Tensor("FP32", (1,), bytes(4))}, None, "Invalid input name: X|Missing Input: x"),
+        ({}, None, "Missing Input: x"),
+        ({"x": Tensor("FP32", (1,), bytes(4))}, ["z"], "Invalid output name: ?z"),
+        ({"x": Tensor("FP32", (1,), bytes(4))}, [], "."),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused_with_the_reason(
+    inputs: dict[str, Tensor], outputs: list[str] | None, message: str, double: Session
+) -> None:
+    with pytest.raises(OrtError, match=message) as caught:
+        double.run(inputs, outputs)
+    assert isinstance(caught.value.code, int)
+    assert array_of(double.run({"x": fp32(3)})["y"]) == 6  # the next run works
+
+
+def test_an_error_inside_the_graph_is_orts_own_text(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gather", ["x", "at"], ["y"])]
+    model = make_model(nodes, [("x", 1, [3]), ("at", TensorProto.INT64, ["n"])], [("y", 1, ["n"])])
+    session = open_session(model, tmp_path)
+    with pytest.raises(OrtError, match="indices element out of data bounds, idx=5 must be within"):
+        session.run({"x": fp32(1, 2, 3), "at": tensor_of(np.array([5]))})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model", b"\0" * 100])
+def test_a_file_that_is_no_model_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "ünusual.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OrtError, match=r"ünusual\.onnx"):
+        Session(str(path), optimise=OPTIMISE_ALL, threads=1)
+
+
+def test_a_sequence_cannot_be_served(tmp_path: Path) -> None:
+    sequence = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
+    graph = helper.make_graph([helper.make_node("SequenceConstruct", ["x"], ["s"])], "made", [x], [sequence])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    with pytest.raises(OrtError, match="output 's' is not a tensor"):
+        open_session(model, tmp_path)
+
+
+def test_a_datatype_outside_the_protocol_is_named(tmp_path: Path) -> None:
+    model = identity(TensorProto.FLOAT8E4M3FN, ["n"])
+    model.opset_import[0].version, model.ir_version = 19, 9
+    with pytest.raises(OrtError, match=r"ONNX element type 17 has no counterpart|\(17\)|float8"):
+        open_session(model, tmp_path)
+
+
+# --- the library
+
+
+def test_another_abi_is_refused_with_both_versions() -> None:
+    program = (
+        "from function import ort_api\n"
+        "ort_api.API_VERSION = 9999\n"
+        "try:\n"
+        "    ort_api.api()\n"
+        "except ort_api.OrtError as error:\n"
+        "    print(error)\n"
+    )
+    done = run_program(program)
+    assert done.returncode == 0, done.stderr
+    assert f"is ONNX Runtime {onnxruntime.__version__}: API 9999" in done.stdout
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x7fELF cut short"])
+def test_a_library_that_is_missing_or_damaged_is_said_to_be(content: bytes | None, tmp_path: Path) -> None:
+    capi = tmp_path / "onnxruntime" / "capi"
+    capi.mkdir(parents=True)
+    if content is not None:
+        (capi / "libonnxruntime.so.1.31.1").write_bytes(content)
+    program = (
+        "import sys\n"
+        "sys.path[:] = [path for path in sys.path if 'site-packages' not in path] + sys.argv[1:]\n"
+        "from function.ort import Session\n"
+        "from function.ort_api import OrtError\n"
+        "try:\n"
+        "    Session('model.onnx', optimise=0, threads=1)\n"
+        "except OrtError as error:\n"
+        "    print(error)\n"
+    )
+    done = run_program(program, str(tmp_path))
+    assert "pip install --force-reinstall -r requirements/function.txt" in done.stdout
+    assert ("was not found" if content is None else str(capi)) in done.stdout
+    assert not done.stderr
+
+
+def test_telemetry_is_off_and_numpy_is_not_imported(double: Session) -> None:
+    program = (
+        "import os, sys\n"
+        "from function import ort_api\n"
+        "ort_api.api()\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], {'numpy', 'onnxruntime'} & set(sys.modules))\n"
+    )
+    assert run_program(program).stdout == "1 set()\n"
+
+
+def test_the_library_is_loaded_once_by_many_threads() -> None:
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from function import ort_api\n"
+        "made = []\n"
+        "class Counted(ort_api.Api):\n"
+        "    def __init__(self, path):\n"
+        "        made.append(path)\n"
+        "        super().__init__(path)\n"
+        "ort_api.Api = Counted\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(len(set(pool.map(lambda _: id(ort_api.api()), range(64)))), len(made))\n"
+    )
+    assert run_program(program).stdout == "1 1\n"
+
+
+# --- threads
+
+
+def test_threads_answer_as_one_after_the_other(tmp_path: Path) -> None:
+    session = open_session(support.classifier(), tmp_path)
+    pictures = [support.picture(seed) for seed in range(200)]
+    expected = [support.logits(session.run({"input": picture})).copy() for picture in pictures]
+
+    def work(first: int) -> None:
+        for step in range(200):
+            index = (first * 25 + step) % 200
+            np.testing.assert_array_equal(support.logits(session.run({"input": pictures[index]})), expected[index])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_the_gil_is_free_during_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While ORT's Run is in progress another thread counts; with the GIL held it could not, however long it takes.
+
+    A thread that does not let go of the GIL keeps it for 1,000 s here, so nothing but Run itself lets the other in.
+    """
+    session = open_session(support.classifier(), tmp_path)
+    pictures = support.picture(count=64)
+    go, counted, seen = threading.Event(), [0], []
+    run = ort_api.api().Run
+
+    def count() -> None:
+        go.wait()
+        for _ in range(1000):
+            counted[0] += 1
+
+    def spy(*arguments: object) -> None:
+        go.set()
+        before = counted[0]
+        run(*arguments)
+        seen.append(counted[0] - before)
+
+    monkeypatch.setattr(ort_api.api(), "Run", spy)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        for _ in range(100):  # a busy machine may not wake the other thread within one run
+            go.clear()
+            thread = threading.Thread(target=count)
+            thread.start()
+            session.run({"input": pictures})
+            thread.join()
+            if seen[-1]:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+    assert seen[-1] > 0
+
+
+# --- nothing leaks
+
+
+def rss_growth(step: Any, first: int, total: int) -> int:
+    """Resident bytes gained between the first `first` and all `total` calls of `step`."""
+    for index in range(first):
+        step(index)
+    gc.collect()
+    before = support.memory("VmRSS")
+    for index in range(first, total):
+        step(index)
+    gc.collect()
+    return support.memory("VmRSS") - before
+
+
+def test_20000_runs_leave_memory_flat(tmp_path: Path) -> None:
+    session = open_session(support.classifier(), tmp_path)
+    wrong = Tensor("FP64", (1,), bytes(8))
+    pictures = [support.picture(seed, count=1 + seed % 3) for seed in range(6)]
+
+    def step(index: int) -> None:
+        if index % 10:
+            assert session.run({"input": pictures[index % 6]})["logits"].shape == (1 + index % 6 % 3, support.CLASSES)
+            return
+        with pytest.raises(OrtError):
+            session.run({"input": wrong})
+
+    assert rss_growth(step, 500, 20_000) < 5 << 20
+
+
+def test_digits_leave_memory_flat(digits_prepared: Path) -> None:
+    portable = digits_prepared / "digits" / "prepared" / "portable" / "model.onnx"
+    session = Session(str(portable), optimise=OPTIMISE_ALL, threads=1)
+    values = np.random.default_rng(3).normal(0, 1, (1, 3, 224, 224)).astype(np.float32)
+    x = tensor_of(values)
+    assert rss_growth(lambda _: session.run({"input": x}), 20, 220) < 5 << 20
+
+
+def test_strings_leave_memory_flat(strings: Session) -> None:
+    data = [b"x" * 1000] * 100
+    x = Tensor("BYTES", (100,), data)
+    assert rss_growth(lambda _: strings.run({"x": x}), 200, 2000) < 5 << 20
+
+
+def test_10000_failing_runs_leak_nothing(tmp_path: Path) -> None:
+    session = open_session(mixed_model(), tmp_path)
+    good = {
+        "flag": tensor_of(np.array(False)),
+        "number": tensor_of(np.zeros((1000, 3), np.float32)),
+        "text": Tensor("BYTES", (10,), [b"x" * 1000] * 10),
+        "count": tensor_of(np.zeros(2, np.uint64)),
+    }
+    failing = [
+        good | {"number": tensor_of(np.zeros(3000, np.float32))},  # rank
+        good | {"number": tensor_of(np.zeros((1000, 3)))},  # datatype
+        good | {"other": good["number"]},  # name
+        good | {"number": Tensor("FP32", (1000, 3), bytes(8))},  # bytes
+        good | {"text": Tensor("BYTES", (3,), [b"a"])},  # elements
+    ]
+
+    def step(index: int) -> None:
+        with pytest.raises(OrtError):
+            session.run(failing[index % len(failing)])
+
+    assert rss_growth(step, 500, 10_500) < 5 << 20
+
+
+def test_failing_and_passing_loads_leak_nothing(tmp_path: Path) -> None:
+    good = support.save(mixed_model(), tmp_path / "good.onnx")
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(good.read_bytes()[:-20])
+
+    def step(index: int) -> None:
+        if index % 2:
+            Session(str(good), optimise=OPTIMISE_NONE, threads=1)
+            return
+        with pytest.raises(OrtError):
+            Session(str(bad), optimise=OPTIMISE_NONE, threads=1)
+
+    assert rss_growth(step, 100, 1100) < 5 << 20
+
+
+def test_every_object_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ORT makes and what it is given back, counted by kind, over good and failing loads and runs."""
+    api = ort_api.api()
+    live: dict[int, str] = {}
+    makers = {"CreateSession", "CreateSessionOptions", "CreateTensorAsOrtValue", "CreateTensorWithDataAsOrtValue"}
+    makers |= {"GetTensorTypeAndShape", "SessionGetInputTypeInfo", "SessionGetOutputTypeInfo"}
+    releases = [
+        "ReleaseSession",
+        "ReleaseValue",
+        "ReleaseTypeInfo",
+        "ReleaseTensorTypeAndShapeInfo",
+        "ReleaseSessionOptions",
+    ]
+    made, run = api.made, api.Run
+
+    def spy_made(name: str, *arguments: object) -> int:
+        address = made(name, *arguments)
+        if name in makers:
+            live[address] = name
+        return address
+
+    def spy_run(*arguments: Any) -> None:
+        run(*arguments)
+        live.update((address, "output") for address in arguments[-1])
+
+    def spy_release(name: str) -> None:
+        release = getattr(api, name)
+
+        def call(address: int) -> None:
+            assert live.pop(address, None), f"{name} of something that is not alive"
+            release(address)
+
+        monkeypatch.setattr(api, name, call)
+
+    monkeypatch.setattr(api, "made", spy_made)
+    monkeypatch.setattr(api, "Run", spy_run)
+    for name in releases:
+        spy_release(name)
+    session = open_session(doubling(), tmp_path)
+    outputs = [session.run({"x": fp32(1)}) for _ in range(3)]
+    for wrong in ({"x": Tensor("INT8", (1,), b"1")}, {"z": fp32(1)}, {"x": fp32(1), "z": Tensor("BYTES", (1,), [b""])}):
+        with pytest.raises(OrtError):
+            session.run(wrong)
+    with pytest.raises(BufferError):
+        session.run({"x": Tensor("FP32", (1,), memoryview(bytes(8))[::2])})
+    with pytest.raises(OrtError):
+        Session(str(tmp_path / "absent.onnx"), optimise=OPTIMISE_NONE, threads=1)
+    assert sorted(live.values()) == ["CreateSession", "output", "output", "output"]
+    del outputs, session
+    gc.collect()
+    assert not live
+
+
+# --- weights
+
+
+def weight_mappings(pid: int | str, path: Path) -> list[dict[str, int]]:
+    """The mappings of a file in a process: Rss, Pss and so on in kB, of /proc/<pid>/smaps."""
+    found: list[dict[str, int]] = []
+    inside = False
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as lines:  # noqa: PTH123
+        for line in lines:
+            field, _, rest = line.partition(":")
+            if "-" in field and " " in field:
+                inside = line.rstrip().endswith(str(path))
+                if inside:
+                    found.append({})
+            elif inside and rest.strip().endswith("kB"):
+                found[-1][field] = int(rest.split()[0])
+    return found
+
+
+def test_weights_are_mapped_and_shared_between_processes(digits_prepared: Path) -> None:
+    folder = digits_prepared / "digits" / "prepared" / "portable"
+    weights = folder / "weights.bin"
+    program = (
+        "import sys\n"
+        "from function import golden\n"
+        "from function.ort import OPTIMISE_NONE, Session\n"
+        "session = Session(sys.argv[1], optimise=OPTIMISE_NONE, threads=1)\n"
+        "session.run(golden.inputs(session.inputs))\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", program, str(folder / "model.onnx")]
+    environ = {**os.environ, "PYTHONPATH": str(support.ROOT)}
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+        for _ in range(2)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            mappings = weight_mappings(process.pid, weights)
+            assert mappings, "weights.bin is not mapped"
+            rss, pss = sum(row["Rss"] for row in mappings), sum(row["Pss"] for row in mappings)
+            assert rss * 1024 > weights.stat().st_size / 2
+            assert pss <= 0.6 * rss  # half of each page is the other process's
+            assert sum(row["Anonymous"] for row in mappings) == 0  # no page was written to
+    finally:
+        for process in processes:
+            process.communicate(timeout=20)
+
+
+def test_names_of_the_table_are_one_to_one() -> None:
+    assert len(NAME_OF_ONNX) == len(DATATYPES)
