@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from function import cpu
@@ -37,7 +38,7 @@ def main() -> None:
         for line in sys.stdin:
             began = time.perf_counter()
             deadline = began + float(line)
-            durations = sorted(sum(pool.map(loop, [deadline] * threads), []))
+            durations = sorted(chain.from_iterable(pool.map(loop, [deadline] * threads)))
             elapsed = time.perf_counter() - began
             last = len(durations) - 1
             found = {f"p{share}": durations[round(share / 100 * last)] for share in (50, 90, 99)}

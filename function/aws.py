@@ -25,6 +25,17 @@ ATTEMPTS = 3
 _FIRST_WAIT = 0.1  # seconds before the second attempt, four times as many before the third
 
 
+class Call:
+    """A request: `path` is not yet percent-encoded, there is no query."""
+
+    __slots__ = ("body", "headers", "method", "path", "service")
+
+    def __init__(
+        self, service: str, method: str, path: str, headers: Mapping[str, str] = {}, body: bytes = b""
+    ) -> None:
+        self.service, self.method, self.path, self.headers, self.body = service, method, path, headers, body
+
+
 class Answer:
     """A response of AWS: `headers` have lower-case names."""
 
@@ -44,26 +55,17 @@ class Aws:
         self._credentials = Credentials(settings)
         self._lock = threading.Lock()
 
-    def request(  # noqa: PLR0913  (a request has as many parts)
-        self,
-        service: str,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str] = {},
-        body: bytes = b"",
-        timeout: float = 10.0,
-        attempts: int = ATTEMPTS,
-        limit: int | None = None,
+    def request(
+        self, call: Call, *, timeout: float = 10.0, attempts: int = ATTEMPTS, limit: int | None = None
     ) -> Answer:
-        """The answer to a request that succeeds (2xx); `path` is not yet percent-encoded.
+        """The answer to a call that succeeds (2xx); `timeout` is in seconds without a byte.
 
-        `timeout` is in seconds without a byte; a body of more than `limit` bytes is not read. AwsError otherwise.
+        AwsError otherwise, and when the answer has more than `limit` bytes, which are then not read.
         """
         wait = _FIRST_WAIT
         for attempt in range(1, attempts + 1):
             try:
-                return self._try(service, method, path, headers, body, timeout, limit)
+                return self._try(call, timeout, limit)
             except AwsError as error:
                 if not error.temporary or attempt == attempts:
                     raise
@@ -71,45 +73,40 @@ class Aws:
             wait *= 4
         raise AssertionError("no attempt was asked for")
 
-    def _try(  # noqa: PLR0913
-        self,
-        service: str,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        timeout: float,
-        limit: int | None,
-    ) -> Answer:
-        endpoint = self._endpoint(service)
-        target = quote(path, safe="/-_.~")
-        signed = self._signed(service, method, target, {**headers, "Host": urlsplit(endpoint).netloc}, body)
+    def _try(self, call: Call, timeout: float, limit: int | None) -> Answer:
+        endpoint = self._endpoint(call.service)
+        target = quote(call.path, safe="/-_.~")
+        signed = self._signed(call, target, urlsplit(endpoint).netloc)
         idle = self._idle.setdefault(endpoint, [])
-        connection = idle.pop() if idle else self._connect(endpoint)
+        try:
+            kept, connection = True, idle.pop()
+        except IndexError:
+            kept, connection = False, self._connect(endpoint)
         try:
             try:
-                response = _exchange(connection, method, target, body, signed, timeout)
-            except (ConnectionError, http.client.BadStatusLine):
-                if connection.sock is None:  # it was a new one
+                response = _exchange(connection, call, target, signed, timeout)
+            except ConnectionError:
+                if not kept:
                     raise
-                # A kept connection that the other side has closed, while Lambda slept: they all have gone.
+                # The other side has closed it, perhaps while Lambda slept: then the others have gone too.
                 connection.close()
                 idle.clear()
                 connection = self._connect(endpoint)
-                response = _exchange(connection, method, target, body, signed, timeout)
+                response = _exchange(connection, call, target, signed, timeout)
             found = {name.lower(): value for name, value in response.getheaders()}
-            if limit is not None and int(found.get("content-length", "0")) > limit:
-                raise AwsError(f"{path} has {found['content-length']} bytes, at most {limit} are taken", 413)
+            # An error is told in full, whatever was asked for.
+            if response.status < 300 and limit is not None and int(found.get("content-length", "0")) > limit:
+                raise AwsError(f"{call.path} has {found['content-length']} bytes, at most {limit} are taken", 413)
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise AwsError(f"{endpoint} did not answer {method} {path}: {error!r}") from error
+            raise AwsError(f"{endpoint} did not answer {call.method} {call.path}: {error!r}") from error
         except AwsError:
             connection.close()
             raise
         idle.append(connection)
         if response.status >= 300:
-            raise _refusal(service, method, path, Answer(response.status, found, content))
+            raise _refusal(call, Answer(response.status, found, content))
         return Answer(response.status, found, content)
 
     def _endpoint(self, service: str) -> str:
@@ -129,22 +126,20 @@ class Aws:
                 self._tls = ssl.create_default_context()  # 50 ms: once for all connections
         return http.client.HTTPSConnection(url.netloc, context=self._tls)
 
-    def _signed(
-        self, service: str, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> dict[str, str]:
-        """`headers` with those that authenticate the request."""
+    def _signed(self, call: Call, target: str, host: str) -> dict[str, str]:
+        """The call's headers and those that authenticate it."""
         key, secret, token = self._credentials.current()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        digest = hashlib.sha256(body).hexdigest()
-        found = {**headers, "X-Amz-Date": stamp, "X-Amz-Content-Sha256": digest}
+        digest = hashlib.sha256(call.body).hexdigest()
+        found = {**call.headers, "Host": host, "X-Amz-Date": stamp, "X-Amz-Content-Sha256": digest}
         if token:
             found["X-Amz-Security-Token"] = token
         lower = sorted((name.lower(), " ".join(value.split())) for name, value in found.items())
         names = ";".join(name for name, _ in lower)
         canonical = "\n".join(
-            (method, target, "", *(f"{name}:{value}" for name, value in lower), "", names, digest),
+            (call.method, target, "", *(f"{name}:{value}" for name, value in lower), "", names, digest),
         )
-        scope = f"{stamp[:8]}/{self._settings.aws_region}/{service}/aws4_request"
+        scope = f"{stamp[:8]}/{self._settings.aws_region}/{call.service}/aws4_request"
         hashed = hashlib.sha256(canonical.encode()).hexdigest()
         signing = f"AWS4{secret}".encode()
         for part in scope.split("/"):
@@ -154,25 +149,20 @@ class Aws:
         return found | {"Authorization": f"AWS4-HMAC-SHA256 {credential}"}
 
 
-def _exchange(  # noqa: PLR0913
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    body: bytes,
-    headers: dict[str, str],
-    timeout: float,
+def _exchange(
+    connection: http.client.HTTPConnection, call: Call, target: str, headers: dict[str, str], timeout: float
 ) -> http.client.HTTPResponse:
     connection.timeout = timeout
     if connection.sock is not None:
         connection.sock.settimeout(timeout)
-    connection.request(method, target, body, headers)
+    connection.request(call.method, target, call.body, headers)
     return connection.getresponse()
 
 
-def _refusal(service: str, method: str, path: str, answer: Answer) -> AwsError:
+def _refusal(call: Call, answer: Answer) -> AwsError:
     text = answer.body[:2000].decode(errors="replace")
     code = _between(text, "<Code>", "</Code>") or _between(text, '"__type":"', '"').rpartition("#")[2]
-    message = f"{service} answered {method} {path} with {answer.status} {code}".rstrip()
+    message = f"{call.service} answered {call.method} {call.path} with {answer.status} {code}".rstrip()
     region = answer.headers.get("x-amz-bucket-region")
     if answer.status in (301, 307, 400) and region:
         message += f"; the bucket is in {region}: use one of the function's own region"

@@ -12,6 +12,7 @@ STATUS_OF_CODE = {
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
+CODE_OF_STATUS = {status: code for code, status in STATUS_OF_CODE.items()}
 
 
 class PredictError(Exception):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 API = Api(Settings(os.environ))
 if API.settings.initialization_type != "on-demand":
     API.models.get(API.settings.model_name).warm()  # INIT is not on a request's clock here
+    if API.settings.initialization_type == "snap-start":
+        from function import snapstart
+
+        snapstart.register(API.models)
 
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True

@@ -19,7 +19,19 @@ class Request:
     body's length as it came.
     """
 
-    __slots__ = ("body", "bytes_in", "cache", "family", "headers", "method", "model", "path", "phases", "query", "route")
+    __slots__ = (
+        "body",
+        "bytes_in",
+        "cache",
+        "family",
+        "headers",
+        "method",
+        "model",
+        "path",
+        "phases",
+        "query",
+        "route",
+    )
 
     def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body

@@ -146,3 +146,17 @@ def api() -> Api:
             if _api is None:
                 _api = Api(find_library())
     return _api
+
+
+def reload() -> None:
+    """Puts a second copy of the library in place of the first, which chose its kernels for the CPU it was loaded on.
+
+    Sessions that exist keep the first. A copy of the file, as the loader would give back the one that it has.
+    """
+    import shutil
+    import tempfile
+
+    global _api  # noqa: PLW0603
+    with _api_lock, tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(find_library(), folder)
+        _api = Api(copy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from function.aws import Aws, AwsError
+from function.aws import Aws, Call
+from function.aws_credentials import AwsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ class S3:
 
     def get(self, bucket: str, key: str, limit: int | None = None) -> bytes:
         """The object's bytes; AwsError, also when it has more than `limit`."""
-        return self._aws.request("s3", "GET", f"/{bucket}/{key}", limit=limit).body
+        return self._aws.request(Call("s3", "GET", f"/{bucket}/{key}"), limit=limit).body
 
     def get_range(self, bucket: str, key: str, start: int, size: int, timeout: float) -> bytes:
         """`size` bytes from `start`; AwsError, also when the object ends before. `timeout`: seconds without a byte."""
         headers = {"Range": f"bytes={start}-{start + size - 1}"}
-        answer = self._aws.request("s3", "GET", f"/{bucket}/{key}", headers=headers, timeout=timeout, limit=size)
+        answer = self._aws.request(Call("s3", "GET", f"/{bucket}/{key}", headers), timeout=timeout, limit=size)
         if len(answer.body) != size:
             raise AwsError(f"s3://{bucket}/{key} ends at byte {start + len(answer.body)}", 416)
         return answer.body
@@ -42,4 +43,4 @@ class S3:
     def put(self, bucket: str, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]) -> None:
         """Writes the object, all of it or nothing; `metadata` becomes x-amz-meta-* headers, so ASCII only."""
         headers = {"Content-Type": content_type} | {f"x-amz-meta-{name}": text for name, text in metadata.items()}
-        self._aws.request("s3", "PUT", f"/{bucket}/{key}", headers=headers, body=body)
+        self._aws.request(Call("s3", "PUT", f"/{bucket}/{key}", headers, body))

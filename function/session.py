@@ -197,6 +197,12 @@ class Models:
             self._load(metadata)
         return metadata
 
+    def reload(self) -> None:
+        """Loads all loaded models anew, for the CPU that `cpu.flags` now names."""
+        for name in list(self._models):
+            with self._loading_of(name):
+                self._load(self.metadata(name)).warm()
+
     def _loading_of(self, name: str) -> threading.Lock:
         with self._lock:
             return self._loading.setdefault(name, threading.Lock())

@@ -24,7 +24,22 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "ADMIN_KEY": ("", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off"),
     "MAX_BODY_BYTES": ("67108864", "largest request body, also after inflating"),
     "QUEUE_SIZE": ("64", "server mode: requests that may wait for a thread; more are answered 503"),
-    # Set by AWS Lambda.
+    "MODEL_URI": ("", "s3://bucket/key/ of one published model, which is then fetched as MODEL_NAME; empty: none"),
+    "MODEL_CACHE": ("/tmp/zeroserve", "folder for fetched models, shared by the processes of one environment"),  # noqa: S108
+    "RESULT_URI": ("", "s3://bucket/prefix/ for the results of S3 and SQS records; empty: beside the object"),
+    "RESULT_CACHE_BYTES": ("0", "memory for answers to repeated requests; 0: none"),
+    "RESULT_CACHE_URL": ("", "their second tier: dynamodb://table, redis(s):// or valkey(s)://host:port; empty: none"),
+    "AWS_ENDPOINT_URL": ("", "another S3 and DynamoDB than AWS's, such as http://127.0.0.1:5000"),
+    # Set by AWS Lambda, ECS or EKS.
+    "AWS_LAMBDA_FUNCTION_NAME": ("", "names the metrics; empty: not on Lambda, no EMF"),
+    "AWS_REGION": ("us-east-1", "of S3 and DynamoDB"),
+    "AWS_ACCESS_KEY_ID": ("", "of the function's role"),
+    "AWS_SECRET_ACCESS_KEY": ("", "of the function's role"),
+    "AWS_SESSION_TOKEN": ("", "of the function's role"),
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": ("", "where credentials come from under SnapStart and on EKS"),
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": ("", "the same on ECS"),
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": ("", "what is sent there as Authorization"),
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": ("", "file that holds it instead"),
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": ("0", "MB; 1,769 of them are one vCPU"),
     "AWS_LAMBDA_INITIALIZATION_TYPE": ("on-demand", "all but on-demand: load and warm the model at import"),
 }
@@ -35,13 +50,28 @@ class Settings:
 
     __slots__ = (
         "admin_key",
+        "aws_access_key_id",
+        "aws_endpoint_url",
+        "aws_region",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "container_authorization_token",
+        "container_authorization_token_file",
+        "container_credentials_full_uri",
+        "container_credentials_relative_uri",
         "function_memory_mb",
+        "function_name",
         "initialization_type",
         "intra_op_threads",
         "max_body_bytes",
+        "model_cache",
         "model_name",
         "model_repository",
+        "model_uri",
         "queue_size",
+        "result_cache_bytes",
+        "result_cache_url",
+        "result_uri",
         "verify_artifacts",
     )
 
@@ -55,6 +85,21 @@ class Settings:
             ("admin_key", _text(environ, "ADMIN_KEY")),
             ("max_body_bytes", _number(environ, "MAX_BODY_BYTES")),
             ("queue_size", _number(environ, "QUEUE_SIZE")),
+            ("model_uri", _text(environ, "MODEL_URI")),
+            ("model_cache", _text(environ, "MODEL_CACHE")),
+            ("result_uri", _text(environ, "RESULT_URI")),
+            ("result_cache_bytes", _number(environ, "RESULT_CACHE_BYTES")),
+            ("result_cache_url", _text(environ, "RESULT_CACHE_URL")),
+            ("aws_endpoint_url", _text(environ, "AWS_ENDPOINT_URL")),
+            ("function_name", _text(environ, "AWS_LAMBDA_FUNCTION_NAME")),
+            ("aws_region", _text(environ, "AWS_REGION")),
+            ("aws_access_key_id", _text(environ, "AWS_ACCESS_KEY_ID")),
+            ("aws_secret_access_key", _text(environ, "AWS_SECRET_ACCESS_KEY")),
+            ("aws_session_token", _text(environ, "AWS_SESSION_TOKEN")),
+            ("container_credentials_full_uri", _text(environ, "AWS_CONTAINER_CREDENTIALS_FULL_URI")),
+            ("container_credentials_relative_uri", _text(environ, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")),
+            ("container_authorization_token", _text(environ, "AWS_CONTAINER_AUTHORIZATION_TOKEN")),
+            ("container_authorization_token_file", _text(environ, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")),
             ("function_memory_mb", _number(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
             ("initialization_type", _text(environ, "AWS_LAMBDA_INITIALIZATION_TYPE")),
         ):
@@ -68,6 +113,21 @@ class Settings:
         admin_key: str
         max_body_bytes: int
         queue_size: int
+        model_uri: str
+        model_cache: str
+        result_uri: str
+        result_cache_bytes: int
+        result_cache_url: str
+        aws_endpoint_url: str
+        function_name: str
+        aws_region: str
+        aws_access_key_id: str
+        aws_secret_access_key: str
+        aws_session_token: str
+        container_credentials_full_uri: str
+        container_credentials_relative_uri: str
+        container_authorization_token: str
+        container_authorization_token_file: str
         function_memory_mb: int
         initialization_type: str
 

@@ -33,7 +33,7 @@ def compile_tree(folder: Path, location: str, python: str) -> None:
     unchecked-hash (PEP 552): neither the source's time nor its content is looked at when a module is imported.
     Raises BytecodeError.
     """
-    command = [python, "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
+    command = [python, "-m", "compileall", "-q", "-f", "-j", "1", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(folder), "-p", location, str(folder)]
     # A set of constants is written in the order of its hashes.
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -65,8 +65,8 @@ FUNCTION = {
 
 _PYTHON = ("*.py", "*.so")
 
-# What the container image has beyond that: AWS's runtime client, the HTTP server, S3 for events.
-IMAGE = FUNCTION | {
+# What the container image has beyond that (requirements/image.txt): AWS's runtime client, the HTTP server, S3.
+RUNTIME = {
     "awslambdaric": Rule(("awslambdaric/*.py", "*.so", "*.libs/*"), "built files only"),
     "simplejson": Rule(("simplejson/[!t]*.py", "simplejson/*.so"), "its tests are not deployed"),
     "snapshot-restore-py": Rule(_PYTHON, "built files only"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -52,6 +55,39 @@ def identity(kind: int, dimensions: Sequence[int | str]) -> ModelProto:
     """`x` -> `y`, the same, of one element type and shape."""
     return make_model(
         [helper.make_node("Identity", ["x"], ["y"])], [("x", kind, dimensions)], [("y", kind, dimensions)]
+    )
+
+
+def doubling() -> ModelProto:
+    """`x` FP32 [-1] -> `y`, twice as much."""
+    dims = ["n"]
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    return make_model([node], [("x", TensorProto.FLOAT, dims)], [("y", TensorProto.FLOAT, dims)])
+
+
+def mixed() -> ModelProto:
+    """Four inputs of four datatypes, and five outputs of them in another order."""
+    return make_model(
+        [
+            helper.make_node("Not", ["flag"], ["opposite"]),
+            helper.make_node("Mul", ["number", "number"], ["square"]),
+            helper.make_node("Identity", ["text"], ["same"]),
+            helper.make_node("ArgMax", ["number"], ["best"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["count"], ["real"], to=TensorProto.DOUBLE),
+        ],
+        [
+            ("flag", TensorProto.BOOL, []),
+            ("number", TensorProto.FLOAT, ["n", 3]),
+            ("text", TensorProto.STRING, ["m"]),
+            ("count", TensorProto.UINT64, [2]),
+        ],
+        [
+            ("real", TensorProto.DOUBLE, [2]),
+            ("same", TensorProto.STRING, ["m"]),
+            ("best", TensorProto.INT64, ["n"]),
+            ("opposite", TensorProto.BOOL, []),
+            ("square", TensorProto.FLOAT, ["n", 3]),
+        ],
     )
 
 
@@ -167,6 +203,13 @@ def logits(outputs: Mapping[str, Tensor], name: str = "logits") -> NDArray[np.fl
     assert tensor.datatype == "FP32"
     assert not isinstance(tensor.data, list)
     return np.frombuffer(bytes(tensor.data), np.float32).reshape(tensor.shape)
+
+
+def run_program(program: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter that finds the project's modules."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
 
 
 def memory(field: str) -> int:

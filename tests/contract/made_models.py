@@ -50,9 +50,12 @@ def mixed() -> ModelProto:
     )
 
 
-def shades() -> ModelProto:
-    """`input` FP32 [-1, 3, SIDE, SIDE] -> `scores` [-1, 3]: how red, green and blue a picture is on average."""
-    weights = np.repeat(np.eye(3, dtype=np.float32), SIDE * SIDE, axis=0) / (SIDE * SIDE)
+def shades(order: tuple[int, int, int] = (0, 1, 2)) -> ModelProto:
+    """`input` FP32 [-1, 3, SIDE, SIDE] -> `scores` [-1, 3]: how red, green and blue a picture is on average.
+
+    With another `order` of the colours it is wrong, and looks the same from outside.
+    """
+    weights = np.repeat(np.eye(3, dtype=np.float32)[:, order], SIDE * SIDE, axis=0) / (SIDE * SIDE)
     return make_model(
         [
             helper.make_node("Flatten", ["input"], ["flat"]),

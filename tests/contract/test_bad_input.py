@@ -11,6 +11,8 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.contract.client import KINDS, Client, http_event, new_client
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 CLASSIFY = "/classify"
 V1 = "/v1/models/digits/infer"
+FIELDS = st.sampled_from(
+    ["id", "image", "inputs", "outputs", "tensors", "input", "name", "shape", "datatype", "data", "parameters", "ready"]
+)
 V2 = "/v2/models/digits/infer"
 SHAPE = [1, 3, 224, 224]
 COUNT = 3 * 224 * 224
@@ -199,6 +204,31 @@ def test_bad_input_is_refused_and_the_next_request_works(digits: Client, picture
     assert len(answer.error) < 500
     assert "Traceback" not in answer.error
     assert digits.post(CLASSIFY, picture).status == 200
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(FIELDS | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+BODIES = st.binary(max_size=200) | st.dictionaries(FIELDS, JSON_VALUES).map(lambda fields: json.dumps(fields).encode())
+
+
+@given(path=st.sampled_from([CLASSIFY, V1, V2, "/v2/repository/index"]), body=BODIES)
+@settings(deadline=None, max_examples=300)
+def test_no_body_is_a_defect(digits: Client, path: str, body: bytes) -> None:
+    answer = digits.post(path, body)
+    assert answer.status < 500, answer.body
+    if answer.status != 200:
+        assert answer.error
+
+
+@given(event=JSON_VALUES | st.dictionaries(FIELDS, JSON_VALUES))
+@settings(deadline=None, max_examples=200)
+def test_no_direct_invoke_is_a_defect(digits: Client, event: object) -> None:
+    answer = digits.invoke(event)
+    assert list(answer) == ["error"]
+    assert "unexpectedly" not in answer["error"]
 
 
 @pytest.fixture(scope="module")

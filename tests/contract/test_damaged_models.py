@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,19 +135,48 @@ def test_a_damaged_family_artifact_is_replaced_by_the_portable_one(
     assert "the portable artifact serves" in warning
 
 
+def put_wrong_graph(artifact: Path) -> None:
+    """A graph that takes green for blue without any error, as one for another CPU may, and a record that fits it."""
+    wrong = made_models.shades(order=(0, 2, 1)).SerializeToString()
+    (artifact / "model.onnx").write_bytes(wrong)
+    files = json.loads((artifact / "artifact.json").read_text())["files"]
+    files["model.onnx"] = {"bytes": len(wrong), "crc32": zlib.crc32(wrong), "sha256": hashlib.sha256(wrong).hexdigest()}
+    reseal(artifact / "artifact.json", {"files": files})
+
+
+@pytest.mark.skipif(FAMILY is None, reason="this CPU is of no family, so only the portable artifact is used")
+def test_a_wrong_graph_with_a_record_that_fits_would_give_a_wrong_class(folder: Path, client: Client) -> None:
+    """What the next test rests on; only the golden input, asked for, tells."""
+    put_wrong_graph(folder / "prepared" / str(FAMILY))
+    assert top(client) == (200, "b")
+    status, error = top(new_client(folder.parent, "shades", VERIFY_ARTIFACTS="1"))
+    assert status == 503
+    assert "golden" in error
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("family", "other"), ("ort_version", "1.0.0"), ("model_sha256", "0" * 64), ("version", "4"), ("flags", ["amx"])],
+    [
+        ("format", 0),
+        ("model", "other"),
+        ("version", "4"),
+        ("model_sha256", "0" * 64),
+        ("family", "other"),
+        ("ort_version", "1.0.0"),
+        ("flags", ["amx"]),
+    ],
 )
 @pytest.mark.skipif(FAMILY is None, reason="this CPU is of no family, so only the portable artifact is used")
 def test_an_artifact_for_elsewhere_is_never_loaded(
     folder: Path, client: Client, key: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = folder / "prepared" / str(FAMILY) / "artifact.json"
-    reseal(record, {key: value})
-    (folder / "prepared" / str(FAMILY) / "model.onnx").write_bytes(b"not to be read")
+    artifact = folder / "prepared" / str(FAMILY)
+    put_wrong_graph(artifact)
+    reseal(artifact / "artifact.json", {key: value})
     assert top(client) == (200, "g")
-    assert "the portable artifact serves" in capsys.readouterr().err
+    warning = capsys.readouterr().err
+    assert "the portable artifact serves" in warning
+    assert ("amx" if key == "flags" else f"{key} is {value!r}") in warning
 
 
 def test_a_folder_that_was_never_prepared_says_the_command(folder: Path, client: Client) -> None:
@@ -183,8 +214,6 @@ def test_a_model_prepared_anew_while_serving_a_failure_is_taken_up(folder: Path,
 
 @pytest.mark.parametrize("name", OWN)
 def test_checksums_on_demand_find_what_size_and_crc_do_not(folder: Path, name: str) -> None:
-    import zlib
-
     for family in (folder / "prepared").iterdir():
         if family.is_dir():
             flip(family / name)

@@ -136,7 +136,6 @@ def test_bad_input_gets_its_status_and_leaves_no_trace(url: str, emulator: Emula
     log = emulator.log_text()
     assert "INIT RTDONE" in log or "START RequestId" in log  # it is the log
     assert "Traceback" not in log
-    assert "error" not in log.lower().replace("errortype", "")
 
 
 def test_an_answer_beyond_six_megabytes_is_a_413_and_the_function_lives(url: str, emulator: Emulator) -> None:

@@ -25,7 +25,7 @@ def test_the_digits_are_shown_and_right(
     assert run_with(monkeypatch) == 0
     printed = capsys.readouterr().out
     blocks = [block.splitlines() for block in printed.split("\n\n") if block.startswith("held-out digit")]
-    assert len(blocks) == run.SAMPLES
+    assert len(blocks) == len(run.DIGITS)
     for title, first, *others in blocks:
         label = title.partition("(a ")[2].rstrip(")")
         assert first.split()[:2] == ["1", label]
@@ -33,7 +33,8 @@ def test_the_digits_are_shown_and_right(
     lines = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line}
     assert [cell for cell in lines["cold"] if float(cell) <= 0] == []
     assert lines["warm"][1] == "-"  # not loaded again
-    assert "curl" in printed
+    assert f"curl --data-binary @{run.SAMPLES}/digit-0.png" in printed
+    assert (run.SAMPLES / "digit-0.png").is_file()
 
 
 def test_a_picture_of_ones_own(

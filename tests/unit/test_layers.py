@@ -41,8 +41,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "core": ({"api"}, {"ground", "engine", "formats"}),
     # Not from their own layer: adapters never import adapters.
     "adapters": ({"direct", "http_event", "telemetry"}, {"ground", "core"}),
+    "lifecycle": ({"snapstart"}, {"ground", "engine"}),
     # Nothing imports an entry.
-    "entries": ({"asgi", "handler", "server"}, {"ground", "core", "adapters"}),
+    "entries": ({"asgi", "handler", "server"}, {"ground", "core", "adapters", "lifecycle"}),
 }
 LAYER_OF = {module: layer for layer, (modules, _) in LAYERS.items() for module in modules}
 
@@ -50,6 +51,7 @@ LAYER_OF = {module: layer for layer, (modules, _) in LAYERS.items() for module i
 THIRD_PARTY = {
     "PIL": {"image"},
     "csimdjson": {"json_body"},
+    "snapshot_restore_py": {"snapstart"},
     "pybase64": {"http_event", "image"},
     "starlette": {"asgi"},
     "uvicorn": {"server"},

@@ -34,26 +34,33 @@ def echo_name(datatype: str) -> str:
 def build(repository: Path) -> None:
     """Writes and prepares every model."""
     for datatype in DATATYPES:
-        _echo(repository, echo_name(datatype), datatype, [-1, -1])
-    _echo(repository, "echo_scalar", "FP32", [])
-    _echo(repository, "echo_vector", "BYTES", [-1])
-    _echo(repository, "echo_cube", "INT16", [-1, -1, -1])
-    _echo(repository, "classes", "FP32", [-1, 4], CLASSES)
+        echo(repository / echo_name(datatype), datatype, [-1, -1])
+    echo(repository / "echo_scalar", "FP32", [])
+    echo(repository / "echo_vector", "BYTES", [-1])
+    echo(repository / "echo_cube", "INT16", [-1, -1, -1])
+    echo(repository / "classes", "FP32", [-1, 4], CLASSES)
     _largest(repository)
     _mixed(repository)
     _two_inputs(repository)
     _colours(repository)
+    echo(repository / "damaged", "FP32", [-1])
+    (repository / "damaged" / "prepared" / "model.json").write_text("{")
+    echo(repository / "unprepared", "FP32", [-1])
+    shutil.rmtree(repository / "unprepared" / "prepared")
 
 
-def _echo(repository: Path, name: str, datatype: str, shape: list[int], labels: Sequence[str] = ()) -> None:
-    node = helper.make_node("Identity", ["x"], ["y"])
-    _model(repository, name, [node], {"x": (datatype, shape)}, {"y": (datatype, shape)}, labels)
+def echo(
+    folder: Path, datatype: str, shape: list[int], labels: Sequence[str] = (), *, operator: str = "Identity"
+) -> None:
+    """A prepared model, called as its folder, that gives x back as y: as it is, or after a unary ONNX operator."""
+    node = helper.make_node(operator, ["x"], ["y"])
+    _model(folder, [node], {"x": (datatype, shape)}, {"y": (datatype, shape)}, labels)
 
 
 def _largest(repository: Path) -> None:
     """Any number of values in, the largest out: an answer that takes no memory."""
     node = helper.make_node("ReduceMax", ["x"], ["y"], keepdims=1)
-    _model(repository, "largest", [node], {"x": ("FP32", [-1])}, {"y": ("FP32", [1])})
+    _model(repository / "largest", [node], {"x": ("FP32", [-1])}, {"y": ("FP32", [1])})
 
 
 def _mixed(repository: Path) -> None:
@@ -72,7 +79,7 @@ def _mixed(repository: Path) -> None:
         helper.make_node("Identity", ["words"], ["same"]),
         helper.make_node("Greater", ["a_float", "b"], ["greater"]),
     ]
-    _model(repository, "mixed", nodes, inputs, outputs)
+    _model(repository / "mixed", nodes, inputs, outputs)
 
 
 def _two_inputs(repository: Path) -> None:
@@ -87,7 +94,7 @@ def _two_inputs(repository: Path) -> None:
         helper.make_node("Mul", ["rows", "columns"], ["output0"]),
     ]
     inputs: Tensors = {"input0": ("UINT32", [2, 2]), "input1": ("BOOL", [3])}
-    _model(repository, "mymodel", nodes, inputs, {"output0": ("FP32", [3, 2])})
+    _model(repository / "mymodel", nodes, inputs, {"output0": ("FP32", [3, 2])})
 
 
 def _colours(repository: Path) -> None:
@@ -105,28 +112,26 @@ def _colours(repository: Path) -> None:
         "std": [1.0, 1.0, 1.0],
     }
     inputs: Tensors = {"pixels": ("FP32", [-1, 3, 8, 8])}
-    _model(repository, "colours", nodes, inputs, {"shares": ("FP32", [-1, 3])}, COLOURS, image)
+    _model(repository / "colours", nodes, inputs, {"shares": ("FP32", [-1, 3])}, COLOURS, image)
 
 
 def _model(
-    repository: Path,
-    name: str,
+    folder: Path,
     nodes: list[NodeProto],
     inputs: Tensors,
     outputs: Tensors,
     labels: Sequence[str] = (),
     image: dict[str, Any] | None = None,
 ) -> None:
-    folder = repository / name
-    folder.mkdir(parents=True)
-    graph = helper.make_graph(nodes, name, _value_infos(inputs), _value_infos(outputs))
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = helper.make_graph(nodes, folder.name, _value_infos(inputs), _value_infos(outputs))
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", graphs.OPSET)], ir_version=graphs.IR_VERSION
     )
     checker.check_model(model)
     raw = model.SerializeToString(deterministic=True)
     (folder / "model.onnx").write_bytes(raw)
-    top = {"name": name, "version": "1", "description": "for tests", "licence": "Apache-2.0", "source": "this test"}
+    top = {"name": folder.name, "version": "1", "description": "for tests", "licence": "Apache-2.0", "source": "this test"}
     if labels:
         (folder / "labels.txt").write_text("\n".join(labels) + "\n")
         top["labels"] = "labels.txt"

@@ -166,6 +166,22 @@ def test_a_repeated_header_is_no_header_length(wire: Wire) -> None:
 def test_the_index_tells_what_is_ready(wire: Wire) -> None:
     everything = wire.post("/v2/repository/index", b"").json
     assert {tuple(row) for row in everything} == {("name", "version", "state", "reason")}
-    assert wire.post("/v2/repository/index", {"ready": True}).json == [
-        row for row in everything if row["state"] == "READY"
+    unready = [row for row in everything if row["state"] != "READY"]
+    assert [(row["name"], row["state"]) for row in unready] == [
+        ("damaged", "UNAVAILABLE"),
+        ("unprepared", "UNAVAILABLE"),
     ]
+    assert all("run: python -m models.prepare" in row["reason"] for row in unready)
+    ready = wire.post("/v2/repository/index", {"ready": True}).json
+    assert ready == [row for row in everything if row not in unready]
+    assert all(row["version"] == "1" and row["reason"] == "" for row in ready)
+    assert [row["name"] for row in wire.get("/v1/models").json["models"]] == [row["name"] for row in ready]
+
+
+def test_a_model_that_is_not_ready_is_a_503_that_says_what_to_run(wire: Wire) -> None:
+    for name in ("damaged", "unprepared"):
+        for path in (f"/v2/models/{name}", f"/v2/models/{name}/ready", f"/v2/models/{name}/versions/1/ready"):
+            answer = wire.get(path)
+            assert answer.status == 503
+            assert f"run: python -m models.prepare" in answer.error
+        assert wire.infer(name, {"inputs": []}).status == 503

@@ -1,0 +1,131 @@
+"""Throughput and latency under load: python -m bench.load --runs 3 (make bench-load)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from bench import load_report, load_slots, machine, payloads, results, servers
+from bench.generator import Generator, LoadError
+from bench.load_tally import FLOOR, GO, PUBLISHED, STEADY, Tally
+from models import manifest, prepare
+from models.manifest import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.payloads import Payload
+    from models.manifest import Manifest
+
+SYSTEMS = (*servers.NAMES, FLOOR)
+CLIENTS, REQUESTS = 10, 100  # of the published benchmark
+
+
+class Bench:
+    """Two methods, each in interleaved rounds: the published one, and a steady run."""
+
+    def __init__(self, systems: Sequence[servers.System], ladder: Sequence[Payload], up: load_slots.Servers) -> None:
+        self._systems, self._ladder, self._up, self.tally = systems, ladder, up, Tally()
+
+    def check(self) -> None:
+        """WrongAnswerError unless every server gives the right answer to every payload that it understands."""
+        for system, payload in self._cells():
+            self._up.check(system.name, payload)
+
+    def published(self, runs: int, requests: int) -> None:
+        """Ten clients, a hundred requests, nested JSON; a first round warms up and is thrown away."""
+        nested = next(payload for payload in self._ladder if payload.name == "json-nested")
+        turns = [(number, system) for number in range(runs + 1) for system in self._systems]
+        for number, system in tqdm(turns, desc="published method", unit="slot", disable=None):
+            slot = self._up.slot(system.name, nested, CLIENTS, requests=requests)
+            if number > 0:
+                self.tally.add(system.name, nested.name, PUBLISHED, slot)
+
+    def narrow(self, variants: Sequence[str]) -> tuple[str, str]:
+        """Goes on with the best of the variants only; its name, and a sentence that says how fast each was."""
+        speeds = {each: self.tally.throughput(each, "json-nested", PUBLISHED) for each in variants}
+        best = max(speeds, key=speeds.__getitem__)
+        self._systems = [each for each in self._systems if each.name == best or each.name not in variants]
+        said = ", ".join(f"{each.partition(', ')[2]}: {speed:.1f} requests/s" for each, speed in speeds.items())
+        return best, f"{best.partition(', ')[2]} (by the published method {said})"
+
+    def steady(self, runs: int, seconds: float, floor: load_slots.Floor | None) -> None:
+        """Every system with every payload that it understands, for so long in each round."""
+        cells = self._cells()
+        with tqdm(total=runs * (len(cells) + bool(floor)), desc="steady run", unit="slot", disable=None) as progress:
+            for _ in range(runs):
+                for system, payload in cells:
+                    slot = self._up.slot(system.name, payload, CLIENTS, seconds=seconds)
+                    self.tally.add(system.name, payload.name, STEADY, slot)
+                    progress.update()
+                if floor:
+                    self.tally.add(FLOOR, "binary", STEADY, floor.slot(seconds))
+                    progress.update()
+
+    def _cells(self) -> list[tuple[servers.System, Payload]]:
+        return [(s, p) for p in self._ladder for s in self._systems if p.name in s.payloads]
+
+
+def bench(model: Manifest, names: Sequence[str], runs: int, seconds: float, requests: int) -> dict[str, Any]:
+    """The result file's content."""
+    about, versions = machine.machine(), machine.versions()
+    ladder = payloads.ladder(model)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        generator = Generator(folder)
+        systems = servers.systems(names, model)
+        up = load_slots.Servers({each.name: stack.enter_context(each.start()) for each in systems}, generator)
+        floor = None
+        if FLOOR in names:
+            binary = next(payload for payload in ladder if payload.name == "binary")
+            floor = stack.enter_context(load_slots.floor(model, binary, folder))
+        run = Bench(systems, ladder, up)
+        run.check()
+        run.published(runs, requests)
+        variants = [each.name for each in systems if each.name in servers.GO_THREADS]
+        if variants:
+            best, versions[GO] = run.narrow(variants)
+        elif GO in names:
+            versions[GO] = "left out: it could not be built"
+        run.steady(runs, seconds, floor)
+        if variants:
+            run.tally.keep(best, variants, GO)
+    about |= {
+        "clients": CLIENTS,
+        "published_requests": requests,
+        "steady_seconds": seconds,
+        "idle_servers_share_of_a_core": round(up.idle_share, 4),
+    }
+    document = {"machine": about, "versions": versions, "runs": runs, "rows": run.tally.rows()}
+    return document | {"ratios": run.tally.ratios()}
+
+
+def main() -> int:
+    """0 when every answer was right; 1, with the reason, when one was not or something is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="rounds of each method that count")
+    parser.add_argument("--seconds", type=float, default=30, help="length of a slot of the steady run")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="of the published method, in all")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
+    options = parser.parse_args()
+    try:
+        model = manifest.read(manifest.folder_of(options.model))
+        print("\n".join(prepare.prepare(model)))
+        document = bench(model, options.systems, options.runs, options.seconds, options.requests)
+    except (ManifestError, LoadError, RuntimeError, payloads.WrongAnswerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    results.write(results.FOLDER / "load.json", document)
+    print(load_report.table(document))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The function in many processes, as Lambda Managed Instances and pre-fork servers run Python: what each one adds.
+
+Each process imports function.handler, answers one event, and waits; the weights are mapped from the same file.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from bench import proc
+from bench.cold_run import spawned
+from bench.cold_systems import process_command
+from infra.payload import decode_answer
+from infra.rie import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.payloads import Payload
+    from models.manifest import Manifest
+
+COUNTS = (1, 4, 16)
+
+
+def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[int] = COUNTS) -> dict[int, proc.Memory]:
+    """The memory of all processes together, by their number; each has answered the payload.
+
+    WrongAnswerError when an answer is not right. `folder` takes the event as a file.
+    """
+    event = folder / f"{payload.name}.event.json"
+    event.write_bytes(payload.event())
+    env = {"PYTHONPATH": str(ROOT), "MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
+    found, pids = {}, []
+    with ExitStack() as stack:
+        for count in sorted(counts):
+            while len(pids) < count:
+                process = stack.enter_context(spawned(process_command(event), env))
+                payload.check(decode_answer(process.output.readline()))
+                pids.append(process.pid)
+            found[count] = proc.memory(pids)
+    return found

@@ -1,0 +1,54 @@
+"""A restore on another CPU: asked of a new process, answered by a second copy of ORT and the right artifact."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from function import cpu, golden, ort_api, snapstart
+from function.session import Models
+from function.settings import Settings
+
+
+@pytest.fixture
+def models(digits_prepared: object) -> Models:
+    """The digits model, loaded."""
+    found = Models(Settings({}))
+    found.get("digits")
+    return found
+
+
+def test_nothing_happens_on_the_same_cpu(models: Models) -> None:
+    library, model = ort_api.api(), models.get("digits")
+    snapstart.verify(models)
+    assert ort_api.api() is library
+    assert models.get("digits") is model
+
+
+def test_another_cpu_gets_another_artifact_and_another_library(
+    models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = golden.inputs(models.metadata("digits").inputs)
+    before, library = golden.answer(models.get("digits").run(inputs)), ort_api.api()
+    monkeypatch.setattr(cpu, "_restored", None)
+    monkeypatch.setattr(ort_api, "_api", library)
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, stdout="avx fma", stderr="")
+    )
+    snapstart.verify(models)
+    assert ort_api.api() is not library
+    assert models.get("digits").artifact.family == "portable"
+    assert golden.difference(before, golden.answer(models.get("digits").run(inputs))) is None
+    assert "restored on a CPU with ['avx', 'fma']" in capsys.readouterr().err
+
+
+def test_the_handler_registers_the_check_and_warms_the_model(digits_prepared: object) -> None:
+    script = (
+        "import function.handler as h, snapshot_restore_py as s;"
+        "print(h.API.models.loaded('digits'), [f.__name__ for f, *_ in s.get_after_restore()])"
+    )
+    environment = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "['verify']"], done.stderr
