@@ -84,6 +84,7 @@ def bench(  # noqa: PLR0913  (a test takes smaller numbers)
     model: Manifest,
     names: Sequence[str],
     runs: int,
+    *,
     requests: int = REQUESTS,
     long_run: int = LONG_RUN,
     counts: Sequence[int] = workers.COUNTS,

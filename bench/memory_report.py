@@ -70,8 +70,7 @@ def table(document: dict[str, Any]) -> str:
     if extra := extra_worker(document):
         lines.append(f"  each worker beyond the first: PSS {extra['pss']:.1f}, of it anonymous {extra['anon']:.1f}")
     lines.append("\nratios (medians of each round's)")
-    for entry in document["ratios"]:
-        lines.append(f"  {entry['metric']}: {entry['of']} / {entry['to']}: {entry['value']:.2f}")
+    lines += [f"  {each['metric']}: {each['of']} / {each['to']}: {each['value']:.2f}" for each in document["ratios"]]
     if peer := document["versions"].get("goserve-peer"):
         lines.append(f"\ngoserve-peer: {peer}")
     return "\n".join(lines)

@@ -5,23 +5,24 @@ Each process imports function.handler, answers one event, and waits; the weights
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import proc
 from bench.cold_run import spawned
-from bench.cold_systems import process_command
 from infra.payload import decode_answer
 from infra.rie import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from bench.payloads import Payload
     from models.manifest import Manifest
 
 COUNTS = (1, 4, 16)
+_PROCESS = Path(__file__).with_name("worker_process.py")
 
 
 def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[int] = COUNTS) -> dict[int, proc.Memory]:
@@ -32,11 +33,14 @@ def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[in
     event = folder / f"{payload.name}.event.json"
     event.write_bytes(payload.event())
     env = {"PYTHONPATH": str(ROOT), "MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
-    found, pids = {}, []
+    # -P: the script's own folder, whose modules are the benchmark's, stays off the path.
+    argv = [sys.executable, "-P", str(_PROCESS), str(event)]
+    found: dict[int, proc.Memory] = {}
+    pids: list[int] = []
     with ExitStack() as stack:
         for count in sorted(counts):
             while len(pids) < count:
-                process = stack.enter_context(spawned(process_command(event), env))
+                process = stack.enter_context(spawned(argv, env))
                 payload.check(decode_answer(process.output.readline()))
                 pids.append(process.pid)
             found[count] = proc.memory(pids)

@@ -65,7 +65,7 @@ FUNCTION = {
 
 _PYTHON = ("*.py", "*.so")
 
-# What the container image has beyond that (requirements/image.txt): AWS's runtime client, the HTTP server, S3.
+# What the container image has beyond that (requirements/image.txt): AWS's runtime client, the HTTP server.
 RUNTIME = {
     "awslambdaric": Rule(("awslambdaric/*.py", "*.so", "*.libs/*"), "built files only"),
     "simplejson": Rule(("simplejson/[!t]*.py", "simplejson/*.so"), "its tests are not deployed"),
@@ -79,22 +79,6 @@ RUNTIME = {
     "h11": Rule(("h11/[!t]*.py", "h11/__init__.py"), "its tests are not deployed"),
     "httptools": Rule(_PYTHON, "the C and Cython sources are not deployed"),
     "uvloop": Rule(("uvloop/[!_]*.py", "uvloop/__init__.py", "uvloop/_*.py", "uvloop/*.so"), "Cython sources, tests"),
-    "boto3": Rule(("boto3/*.py", "boto3/data/s3/*"), "S3 is all that is called"),
-    "botocore": Rule(
-        (
-            "botocore/*.py",
-            "botocore/cacert.pem",
-            "botocore/data/*.json",
-            "botocore/data/s3/*",
-            "botocore/data/sts/*",
-        ),
-        "of 400 services S3 is called, and STS for credentials outside Lambda; the other descriptions are 20 MB",
-    ),
-    "s3transfer": Rule(_PYTHON, "built files only"),
-    "jmespath": Rule(_PYTHON, "built files only"),
-    "python-dateutil": Rule(("dateutil/*.py",), "the time zone archive: the system's zones are used"),
-    "six": Rule(_PYTHON, "built files only"),
-    "urllib3": Rule(_PYTHON, "built files only"),
 }
 
 # package -> why nothing of it is deployed

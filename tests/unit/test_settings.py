@@ -1,0 +1,91 @@
+"""Every environment variable: its default, that it arrives, and what is said when it cannot be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from function.errors import PredictError
+from function.settings import VARIABLES, Settings
+
+NUMBERS = [name for name, (default, _) in VARIABLES.items() if default.isdigit()]
+TEXTS = [name for name in VARIABLES if name not in NUMBERS]
+
+
+def values(environ: dict[str, str]) -> dict[str, Any]:
+    settings = Settings(environ)
+    return {name: getattr(settings, name) for name in Settings.__slots__}
+
+
+def changed(environ: dict[str, str]) -> dict[str, Any]:
+    """The settings that are other than by default."""
+    default = values({})
+    return {name: value for name, value in values(environ).items() if value != default[name]}
+
+
+def test_defaults() -> None:
+    settings = Settings({})
+    assert settings.model_repository.endswith("/models")
+    assert settings.model_name == "digits"
+    assert settings.intra_op_threads == 0
+    assert settings.verify_artifacts is False
+    assert settings.max_body_bytes == 64 << 20
+    assert settings.function_memory_mb == 0
+    assert settings.initialization_type == "on-demand"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_text_sets_one_setting(name: str) -> None:
+    assert list(changed({name: "another"}).values()) == ["another"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_each_number_sets_one_setting(name: str) -> None:
+    found = changed({name: "12345"})
+    assert list(found.values()) == [name == "VERIFY_ARTIFACTS" or 12345]
+
+
+def test_each_setting_has_its_variable() -> None:
+    environ = {name: "12345" for name in VARIABLES}
+    assert set(changed(environ)) == set(Settings.__slots__)
+    assert len(Settings.__slots__) == len(VARIABLES)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_empty_means_the_default(name: str) -> None:
+    assert not changed({name: ""})
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_each_variable_has_a_meaning(name: str) -> None:
+    default, meaning = VARIABLES[name]
+    assert isinstance(default, str)
+    assert len(meaning) > 5
+
+
+@pytest.mark.parametrize("value", ["no", "-1", "1.5", "1e3", " 1", "0x10", "٣", "²", "1 MB"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_is_none_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(PredictError) as caught:
+        Settings({name: value})
+    assert caught.value.code == "UNAVAILABLE"
+    assert caught.value.message == f"the environment variable {name} must be a whole number, not {value!r}"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("0", False), ("00", False), ("1", True), ("2", True)])
+def test_switches_are_numbers(value: str, expected: bool) -> None:
+    assert Settings({"VERIFY_ARTIFACTS": value}).verify_artifacts is expected
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings({})
+    with pytest.raises(AttributeError, match="settings are frozen; set MODEL_NAME before the process starts"):
+        settings.model_name = "other"
+    with pytest.raises(AttributeError, match="frozen"):
+        settings.unknown = 1  # type: ignore[attr-defined]
+    assert settings.model_name == "digits"
+
+
+def test_other_variables_are_no_business_of_ours() -> None:
+    assert not changed({"PATH": "/bin", "MODEL_NAMES": "x"})
