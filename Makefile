@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint format lock clean prepare
+.PHONY: help run serve test lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,27 @@ serve: $(READY) prepare ## the plain HTTP server (PORT=)
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
 	$(PY) -m pytest -q
+
+bench: $(READY) ## all benchmarks, one after the other, then the report (about 25 minutes)
+	for part in cold load ladder memory report; do $(MAKE) bench-$$part || exit; done
+
+bench-cold: $(READY) ## from process spawn to the first prediction, beside the rivals (RUNS=)
+	$(PY) -m bench.cold_start --runs $(RUNS)
+
+bench-load: RUNS = 3
+bench-ladder: RUNS = 1
+bench-memory: RUNS = 2
+bench-load: $(READY) ## throughput and latency under load (RUNS= rounds)
+	$(PY) -m bench.load --runs $(RUNS)
+
+bench-ladder: $(READY) ## how cost grows with clients and cores (RUNS= rounds)
+	$(PY) -m bench.ladder --runs $(RUNS)
+
+bench-memory: $(READY) ## memory of servers and of many worker processes (RUNS= rounds)
+	$(PY) -m bench.memory --runs $(RUNS)
+
+bench-report: $(READY) ## docs/benchmarks.md and its charts from bench/results
+	$(PY) -m bench.report
 
 lint: $(READY) ## ruff and mypy --strict
 	$(PY) -m ruff check .

@@ -21,9 +21,9 @@ with open(sys.argv[1], "rb") as _file:  # noqa: PTH123  (pathlib costs 4 ms)
 _called = time.monotonic_ns()
 _answer = handler(_event, None)
 _answered = time.monotonic_ns()
-sys.stdout.write(json.dumps(_answer) + "\n")
+sys.stdout.write(f"answer {json.dumps(_answer)}\n")
 sys.stdout.flush()
 _specs = [_spec for _module in sys.modules.values() if (_spec := getattr(_module, "__spec__", None))]
 _files = [_file for _spec in _specs for _file in (_spec.origin, _spec.cached) if _file and _spec.has_location]
-print(json.dumps([[_up, _imported, _called, _answered], _files]), flush=True)
+print("seen", json.dumps([[_up, _imported, _called, _answered], _files]), flush=True)
 sys.stdin.read()

@@ -76,11 +76,13 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def files_table(files: Mapping[str, Mapping[Path, int]]) -> str:
+def files_table(document: dict[str, Any], files: Mapping[str, Mapping[Path, int]]) -> str:
     """The bytes of files that a cold start touched, and the files with most of them."""
     lines = []
     for payload, touched in files.items():
-        lines.append(f"\nfiles touched, {payload}: {sum(touched.values()) / 1e6:.1f} MB of {len(touched)} files")
+        metrics = ("files_touched_mb", "deployed_files_touched_mb")
+        whole, own = (results.p50(document, "zeroserve-process", payload, metric) for metric in metrics)
+        lines.append(f"\nfiles touched, {payload}: {whole:.1f} MB of {len(touched)} files; deployed ones: {own:.1f} MB")
         best = sorted(touched.items(), key=lambda item: -item[1])[:TOP_FILES]
         lines += [f"  {size / 1e6:>6.2f} MB  {path.parent.name}/{path.name}" for path, size in best]
     return "\n".join(lines)

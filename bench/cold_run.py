@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,12 +39,13 @@ class NoAnswerError(Exception):
 
 @dataclass
 class Run:
-    """One cold start. `phases` in ms add up to `total_ms`; `files` are those that the process is known to have used."""
+    """One cold start. `phases` in ms add up to `total_ms`; `files` are those that the process is known to have used,
+    with the bytes of each that it had mapped and touched (Rss)."""
 
     total_ms: float
     phases: dict[str, float]
     peak_rss_mb: float
-    files: set[Path]
+    files: dict[Path, int]
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Process:
     pid: int
     output: IO[bytes]
 
-    def line(self) -> bytes:
-        """The next line that it prints; NoAnswerError when it ends instead."""
-        if line := self.output.readline():
-            return line
-        raise NoAnswerError(f"process {self.pid} ended without an answer; what it said is above")
+    def line(self, start: str) -> bytes:
+        """The rest of the next line that begins so; others are a log. NoAnswerError when the process ends instead."""
+        while line := self.output.readline():
+            if line.startswith(start.encode()):
+                return line[len(start) :]
+        raise NoAnswerError(f"process {self.pid} ended without a line {start!r}; what it said is above")
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def between(names: Sequence[str], stamps: Sequence[int]) -> dict[str, float]:
 def detailed(phases: Mapping[str, float], headers: Mapping[str, str]) -> dict[str, float]:
     """The phases with `request` replaced by what the handler reports of itself (Server-Timing), if it does."""
     found = re.findall(r"(\w+);dur=([\d.]+)", headers.get("server-timing", ""))
-    reported = {name: float(value) for name, value in found if name != "init"}  # init is in `imports`
+    reported = {name: float(value) for name, value in found if name in PHASES}  # init is in `imports`
     if not reported:
         return dict(phases)
     return {name: value for name, value in phases.items() if name != "request"} | reported
@@ -102,12 +105,18 @@ class Memory:
     """What /proc says of a living process."""
 
     peak_rss_mb: float
-    mapped: set[Path]
+    mapped: dict[Path, int]
 
 
 def memory(pid: int) -> Memory:
-    """VmHWM, for ru_maxrss would count what the parent had before exec; and the files that are mapped."""
+    """VmHWM, as ru_maxrss would count what the parent had before exec; and the Rss of mapped files (proc(5), smaps)."""
     (peak,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    columns = [line.split(maxsplit=5) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
-    mapped = {Path(each[5]) for each in columns if len(each) == 6 and each[5].startswith("/")}
+    mapped: defaultdict[Path, int] = defaultdict(int)
+    path = None
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        columns = line.split(maxsplit=5)
+        if not columns[0].endswith(":"):  # the first line of a mapping: addresses, mode, offset, device, inode, path
+            path = Path(columns[5]) if len(columns) == 6 and columns[5].startswith("/") else None
+        elif path and columns[0] == "Rss:":
+            mapped[path] += int(columns[1]) * 1024
     return Memory(int(peak.split()[1]) * 1024 / 1e6, mapped)

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from http.client import HTTPConnection
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -91,15 +92,15 @@ class ProcessSystem:
         event.write_bytes(payload.event())
         start = time.monotonic_ns()
         with spawned(process_command(event), self._env) as process:
-            answer = process.line()
+            answer = process.line("answer ")
             end = time.monotonic_ns()
-            stamps, modules = json.loads(process.line())
+            stamps, modules = json.loads(process.line("seen "))
             seen = memory(process.pid)
         response = decode_answer(answer)
         payload.check(response)
         phases = between(("interpreter", "imports", "event", "request"), [start, *stamps])
         run = made(start, end, detailed(phases, dict(response.headers)), seen)
-        run.files.update(map(Path, modules))
+        run.files.update((path, 0) for path in map(Path, modules) if path not in run.files)
         return run
 
     def touched(self, payload: Payload, model: Manifest) -> dict[Path, int]:
@@ -116,7 +117,8 @@ class FloorSystem:
     def __init__(self, model: Manifest, folder: Path) -> None:
         assert model.image is not None
         metadata = repository.read(str(model.folder.parent), model.name)
-        chosen = artifact.choose(metadata, ort_api.api().version, cpu.flags())
+        # Not asked of the library itself: while this process had it mapped, its pages could not be dropped.
+        chosen = artifact.choose(metadata, version("onnxruntime"), cpu.flags())
         tensor = metadata.inputs[model.image.input]
         shape = ",".join(str(max(1, size)) for size in tensor.shape)
         packages = Path(ort_api.find_library()).parents[2]
@@ -129,9 +131,9 @@ class FloorSystem:
         self._raw.write_bytes(payload.body)
         start = time.monotonic_ns()
         with spawned(self._argv, {}) as process:
-            scores = process.line()
+            scores = process.line("answer ")
             end = time.monotonic_ns()
-            stamps = json.loads(process.line())
+            stamps = json.loads(process.line("seen "))
             seen = memory(process.pid)
         payload.check_scores(dict(enumerate(json.loads(scores))))
         phases = between(("interpreter", "imports", "load", "event", "infer"), [start, *stamps])
@@ -151,9 +153,9 @@ class GoSystem:
     def run(self, payload: Payload) -> Run:
         start = time.monotonic_ns()
         with spawned(self._argv, self._env) as process:
-            line = process.line()
+            address = process.line("listening on ")
             listening = time.monotonic_ns()
-            connection = HTTPConnection(line.split()[-1].decode(), timeout=60)
+            connection = HTTPConnection(address.strip().decode(), timeout=60)
             connection.request("POST", payload.path, payload.body, dict(payload.headers))
             answer = connection.getresponse()
             body = answer.read()

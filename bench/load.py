@@ -24,19 +24,28 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 SYSTEMS = (*servers.NAMES, FLOOR)
+PAYLOADS = ("json-nested", "binary", "json-flat", "jpeg")  # the order of their turns
 CLIENTS, REQUESTS = 10, 100  # of the published benchmark
+CHECKS = 10  # requests to each server with each payload before anything is timed
 
 
 class Bench:
     """Two methods, each in interleaved rounds: the published one, and a steady run."""
 
     def __init__(self, systems: Sequence[servers.System], ladder: Sequence[Payload], up: load_slots.Servers) -> None:
-        self._systems, self._ladder, self._up, self.tally = systems, ladder, up, Tally()
+        self._systems, self._ladder, self._up = systems, ladder, up
+        self.tally, self.phases = Tally(), results.Samples()
 
     def check(self) -> None:
-        """WrongAnswerError unless every server gives the right answer to every payload that it understands."""
+        """WrongAnswerError unless every server gives the right answer to every payload that it understands.
+
+        What a server says of its phases is kept: one request at a time, after the first, which may load something.
+        """
         for system, payload in self._cells():
             self._up.check(system.name, payload)
+            for _ in range(CHECKS):
+                for phase, duration in self._up.check(system.name, payload).items():
+                    self.phases.add(system.name, payload.name, f"{phase}_ms", duration)
 
     def published(self, runs: int, requests: int) -> None:
         """Ten clients, a hundred requests, nested JSON; a first round warms up and is thrown away."""
@@ -56,16 +65,20 @@ class Bench:
         return best, f"{best.partition(', ')[2]} (by the published method {said})"
 
     def steady(self, runs: int, seconds: float, floor: load_slots.Floor | None) -> None:
-        """Every system with every payload that it understands, for so long in each round."""
+        """Every system with every payload that it understands, for so long in each round; the floor in the middle.
+
+        That is between the turns that are compared with it: ours with nested JSON and with binary.
+        """
         cells = self._cells()
+        first = sum(payload.name == "json-nested" for _, payload in cells)
         with tqdm(total=runs * (len(cells) + bool(floor)), desc="steady run", unit="slot", disable=None) as progress:
             for _ in range(runs):
-                for system, payload in cells:
+                for number, (system, payload) in enumerate(cells):
+                    if floor and number == first:
+                        self.tally.add(FLOOR, "binary", STEADY, floor.slot(seconds))
+                        progress.update()
                     slot = self._up.slot(system.name, payload, CLIENTS, seconds=seconds)
                     self.tally.add(system.name, payload.name, STEADY, slot)
-                    progress.update()
-                if floor:
-                    self.tally.add(FLOOR, "binary", STEADY, floor.slot(seconds))
                     progress.update()
 
     def _cells(self) -> list[tuple[servers.System, Payload]]:
@@ -75,7 +88,7 @@ class Bench:
 def bench(model: Manifest, names: Sequence[str], runs: int, seconds: float, requests: int) -> dict[str, Any]:
     """The result file's content."""
     about, versions = machine.machine(), machine.versions()
-    ladder = payloads.ladder(model)
+    ladder = payloads.ladder(model, PAYLOADS)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         generator = Generator(folder)
@@ -102,7 +115,7 @@ def bench(model: Manifest, names: Sequence[str], runs: int, seconds: float, requ
         "steady_seconds": seconds,
         "idle_servers_share_of_a_core": round(up.idle_share, 4),
     }
-    document = {"machine": about, "versions": versions, "runs": runs, "rows": run.tally.rows()}
+    document = {"machine": about, "versions": versions, "runs": runs, "rows": [*run.tally.rows(), *run.phases.rows()]}
     return document | {"ratios": run.tally.ratios()}
 
 

@@ -44,9 +44,11 @@ class Servers:
         self._running, self._generator = running, generator
         self.idle_share = 0.0  # most CPU that all idle servers together took in any slot, as a share of one core
 
-    def check(self, name: str, payload: Payload) -> None:
-        """WrongAnswerError unless the server gives the payload's answer."""
-        payload.check(servers.ask(self._running[name].url, payload))
+    def check(self, name: str, payload: Payload) -> dict[str, float]:
+        """WrongAnswerError unless the server gives the payload's answer; the phases that it reports, in ms."""
+        response = servers.ask(self._running[name].url, payload)
+        payload.check(response)
+        return servers.phases(response)
 
     def slot(self, name: str, payload: Payload, clients: int, *, requests: int = 0, seconds: float = 0) -> Slot:
         """The server under this many clients, until there were so many requests or for so long."""

@@ -51,10 +51,11 @@ class Tally:
 
     def keep(self, best: str, variants: Sequence[str], system: str) -> None:
         """Calls the best of the variants `system` and forgets the others."""
-        for key in [key for key in self._slots if key[0] in variants]:
-            slots = self._slots.pop(key)
-            if key[0] == best:
-                self._slots[system, *key[1:]] = slots
+        kept = {key: slots for key, slots in self._slots.items() if key[0] == best or key[0] not in variants}
+        self._slots.clear()
+        for (name, *rest), slots in kept.items():
+            payload, method = rest
+            self._slots[system if name == best else name, payload, method] = slots
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of a result file. Those of LATENCY are medians of each round's quantiles, and the least minimum."""

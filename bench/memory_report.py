@@ -23,7 +23,7 @@ def stages(document: dict[str, Any]) -> dict[str, dict[str, float]]:
     for row in document["rows"]:
         if row["metric"] in STAGES:
             found.setdefault(row["system"], {})[row["metric"]] = row["p50"]
-    return found
+    return dict(sorted(found.items()))
 
 
 def long_run(document: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:

@@ -28,26 +28,23 @@ def drop_all() -> None:
         raise PageCacheError(f"{DROP_CACHES} cannot be written ({error.strerror}): run as root") from error
 
 
-def touched(folder: Path, run: Callable[[], set[Path]]) -> dict[Path, int]:
-    """Bytes of each file that are in the page cache after `run`, which returns files that its process used.
+def touched(folder: Path, run: Callable[[], dict[Path, int]]) -> dict[Path, int]:
+    """Bytes of each file that a process read into the page cache or touched in memory, whole pages.
 
+    `run` runs it and returns the files that it is known to have used, with the bytes that it had mapped and touched.
     Those, and the files below `folder`, are dropped before. A page that some other process has mapped cannot be
-    dropped and counts; read-ahead counts, as a lazily loaded image fetches more than was asked for, too. Files that
-    the kernel tells this user nothing about are left out (mincore(2): they must be the user's own or writable).
+    dropped and counts only if this one touched it, too. Read-ahead counts, as a lazily loaded image also fetches more
+    than was asked for. Files that the kernel tells this user nothing about are left out (mincore(2): they must be the
+    user's own or writable).
     """
-    used = run()
-    beside = set(folder.rglob("*")) - used
+    files = {path for path in {*run(), *folder.rglob("*")} if path.is_file() and os.access(path, os.W_OK)}
     os.sync()  # only clean pages can be dropped
-    for path in filter(_ours, used | beside):
+    for path in files:
         drop(path)
-    beside = {path for path in filter(_ours, beside) if not resident(path)}
-    used |= run()
-    sizes = {path: resident(path) for path in filter(_ours, used | beside)}
-    return {path: size for path, size in sizes.items() if size}
-
-
-def _ours(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.W_OK)
+    kept = {path: resident(path) for path in files}
+    mapped = run()
+    sizes = {path: max(resident(path) - kept[path], min(mapped.get(path, 0), path.stat().st_size)) for path in files}
+    return {path: size for path, size in sizes.items() if size > 0}
 
 
 def drop(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from bench.payloads import Payload
     from models.manifest import Manifest
 
-NAMES = ("zeroserve-asgi", "goserve-peer", "fastapi-4")
+NAMES = ("fastapi-4", "goserve-peer", "zeroserve-asgi")  # the order of their turns
 GO_THREADS = {"goserve-peer, ORT's default of threads": 0, "goserve-peer, 1 thread": 1}
 
 
@@ -99,6 +100,12 @@ def ask(url: str, payload: Payload) -> HttpResponse:
         return HttpResponse(answer.status, headers, answer.read())
     finally:
         connection.close()
+
+
+def phases(response: HttpResponse) -> dict[str, float]:
+    """What the server says of its own work in Server-Timing, in ms; nothing where it says nothing."""
+    told = re.findall(r"(\w+);dur=([\d.]+)", dict(response.headers).get("server-timing", ""))
+    return {name: float(value) for name, value in told}
 
 
 def _ready(pid: int, port: int) -> bool:

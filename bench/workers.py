@@ -41,7 +41,7 @@ def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[in
         for count in sorted(counts):
             while len(pids) < count:
                 process = stack.enter_context(spawned(argv, env))
-                payload.check(decode_answer(process.output.readline()))
+                payload.check(decode_answer(process.line("answer ")))
                 pids.append(process.pid)
             found[count] = proc.memory(pids)
     return found

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from function.message import Request
+    from function.metrics import Metrics
     from function.repository import Metadata
+    from function.result_cache import ResultCache
     from function.session import Model
     from function.settings import Settings
 
@@ -30,9 +32,16 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.models = Models(settings)
+        self.metrics: Metrics | None = None  # a server's own
+        self._results: ResultCache | None = None
+        if settings.result_cache_bytes or settings.result_cache_url:
+            from function.result_cache import ResultCache  # only for whoever turns it on
+
+            self._results = ResultCache(settings)
 
     def respond(self, request: Request) -> Response:
         """The answer to `request`; every failure is one too. Fills request.phases, .model and .route."""
+        request.bytes_in = len(request.body)
         try:
             route, parameters = _find(request)
             if encoding := request.headers.get("content-encoding"):
@@ -43,7 +52,7 @@ class Api:
                     "PAYLOAD_TOO_LARGE",
                     f"the body has {len(request.body)} bytes, at most {limit} fit; send less or set MAX_BODY_BYTES",
                 )
-            return _compressed(request, route(self, request, parameters))
+            return _compressed(request, self._answered(route, request, parameters))
         except PredictError as error:
             return error_response(error)
         except MemoryError:
@@ -54,18 +63,34 @@ class Api:
             traceback.print_exc()
             return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
 
+    def _answered(self, route: Route, request: Request, parameters: dict[str, str]) -> Response:
+        """The route's answer, or the stored one where the same was asked before."""
+        if self._results is None or not request.route.endswith(("/infer", "/classify")):
+            return route(self, request, parameters)
+        metadata = self.models.metadata(parameters.get("model", self.settings.model_name))
+        request.model = (metadata.name, metadata.version)
+        with _Phase(request, "cache"):
+            response = self._results.get(request, metadata, VERSION)
+        if response is None:
+            response = route(self, request, parameters)
+            self._results.put(request, response)
+        return response
+
     def begin(self, request: Request, metadata: Metadata) -> Callable[[], Model]:
         """Begins to load the model if need be; the result waits for it, and that wait is the phase `load`."""
         request.model = (metadata.name, metadata.version)
-        model = self.models.begin(metadata.name)
-        if self.models.loaded(metadata.name):
-            return model
+        loaded, model = self.models.loaded(metadata.name), self.models.begin(metadata.name)
 
-        def timed() -> Model:
-            with _Phase(request, "load"):
-                return model()
+        def ready() -> Model:
+            if loaded:
+                found = model()
+            else:
+                with _Phase(request, "load"):
+                    found = model()
+            request.family = found.artifact.family
+            return found
 
-        return timed
+        return ready
 
 
 class _Phase:
@@ -101,6 +126,12 @@ def _health(_api: Api, _request: Request, _parameters: dict[str, str]) -> Respon
 def _ready(api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
     api.models.metadata(api.settings.model_name)  # 503 with the reason when it is not prepared
     return json_response(200, {"status": "ready"})
+
+
+def _metrics(api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
+    if api.metrics is None:
+        raise PredictError("NOT_FOUND", "/metrics is for a server; on Lambda the metrics are in its log")
+    return Response(200, {"Content-Type": api.metrics.CONTENT_TYPE}, api.metrics.render())
 
 
 def _v1_models(api: Api, _request: Request, _parameters: dict[str, str]) -> Response:
@@ -226,6 +257,7 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/openapi.json", _openapi),
     ("GET", "/health", _health),
     ("GET", "/ready", _ready),
+    ("GET", "/metrics", _metrics),
     ("GET", "/v1/models", _v1_models),
     ("POST", "/v1/models", _v1_load),
     ("POST", "/v1/models/{model}/infer", _v1_infer),
@@ -268,7 +300,7 @@ def _find(request: Request) -> tuple[Route, dict[str, str]]:
 
 def _compressed(request: Request, response: Response) -> Response:
     # Answers of a model alone: tritonclient's aio client says that it takes gzip, but reads it in those only.
-    accepted = request.headers.get("accept-encoding") if "infer" in request.phases else None
+    accepted = request.headers.get("accept-encoding") if "infer" in request.phases or request.cache else None
     if accepted and len(response.body) >= COMPRESS_FROM and (coding := compression.accepted_encoding(accepted)):
         response.body = compression.deflate(response.body, coding)
         response.headers["Content-Encoding"] = coding

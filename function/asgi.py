@@ -17,8 +17,9 @@ from function import cpu
 from function.api import Api
 from function.errors import PredictError
 from function.message import Request, Response, error_response
+from function.metrics import Metrics
 from function.settings import Settings
-from function.telemetry import server_timing
+from function.telemetry import Context, Trace, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Many requests at once: each runs on one thread, and there is one such thread for each CPU.
 SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
 API = Api(SETTINGS)
+METRICS = API.metrics = Metrics()
 WORKERS = cpu.count(SETTINGS.function_memory_mb)
 
 
@@ -63,6 +65,7 @@ async def lifespan(_app: Starlette) -> AsyncIterator[None]:
 
 async def endpoint(asgi_request: requests.Request) -> responses.Response:
     """Any request: health and metadata answered at once, the rest on the pool."""
+    log = Context("http", asgi_request.headers.get("x-request-id"))
     request = Request(
         asgi_request.method,
         asgi_request.scope["path"],
@@ -84,8 +87,10 @@ async def endpoint(asgi_request: requests.Request) -> responses.Response:
         response = error_response(error)
         if error.status == 503:
             response.headers["Retry-After"] = "1"
-    if request.phases:
-        response.headers["Server-Timing"] = server_timing(request)
+    log.trace = Trace(request.headers.get("traceparent"), request.headers.get("x-amzn-trace-id"))
+    log.finish(request, response)
+    report(SETTINGS, log, request, response)
+    METRICS.observe(request, response, log.seconds())
     return responses.Response(response.body, response.status, response.headers)
 
 
@@ -117,5 +122,14 @@ def _too_long(limit: int) -> PredictError:
     )
 
 
+async def unrouted(asgi_request: requests.Request, _error: Exception) -> responses.Response:
+    """What Starlette's pattern leaves over, a path with a line end or an unknown method: the core's words for it."""
+    return await endpoint(asgi_request)
+
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # the core itself answers 405
-app = Starlette(routes=[Route("/{path:path}", endpoint, methods=METHODS)], lifespan=lifespan)
+app = Starlette(
+    routes=[Route("/{path:path}", endpoint, methods=METHODS)],
+    exception_handlers={404: unrouted, 405: unrouted},
+    lifespan=lifespan,
+)

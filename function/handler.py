@@ -12,8 +12,8 @@ from function.api import Api  # noqa: E402
 from function.direct import answer_direct  # noqa: E402
 from function.errors import PredictError  # noqa: E402
 from function.message import Request, error_response  # noqa: E402
-from function.settings import Settings  # noqa: E402
-from function.telemetry import server_timing  # noqa: E402
+from function.settings import Settings, xray_header  # noqa: E402
+from function.telemetry import Context, Trace, report  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,23 +31,32 @@ _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
 
 
-def handler(event: Any, _context: object) -> Any:
+def handler(event: Any, context: Any) -> Any:
     """The answer in the event's own format; bytes of JSON for a direct invoke."""
     global _cold
     cold, _cold = _cold, False
-    # 1. Tell what kind of event it is.
+    # 1. Tell what kind of event it is: HTTP, records of S3 or SQS, else a direct invoke.
     adapter = http_event.classify(event)
-    if adapter is None:
-        return answer_direct(API, event, http_event.LAMBDA_LIMIT)
-    to_request, from_response = adapter
+    if adapter is None and isinstance(event, dict) and ("Records" in event or event.get("source") == "aws.s3"):
+        from function.records import answer_records  # brings http.client, which costs 70 ms
+
+        return answer_records(API, event, context, cold=cold)
+    log = Context("http" if adapter else "direct", getattr(context, "aws_request_id", None), cold=cold)
     # 2. Unwrap the request and answer it.
     try:
-        request = to_request(event)
-        response = API.respond(request)
+        if adapter is None:
+            request, response = answer_direct(API, event, http_event.LAMBDA_LIMIT)
+        else:
+            request = adapter[0](event)
+            response = API.respond(request)
     except PredictError as error:
         request, response = Request("", "", {}, {}, b""), error_response(error)
-    # 3. Report.
+    # 3. Tell the caller what was measured, in the answer's headers.
+    log.trace = Trace(request.headers.get("traceparent"), xray_header())
     request.phases = {"init": _init_ms} | request.phases
-    response.headers["Server-Timing"] = server_timing(request, cold=cold)
-    # 4. Wrap the response.
-    return from_response(event, response)
+    log.finish(request, response)
+    # 4. Wrap the response: one that is too large to leave becomes a 413 here.
+    answer: Any = response.body if adapter is None else adapter[1](event, response)
+    # 5. Tell the log.
+    report(API.settings, log, request, response, answer["statusCode"] if adapter else None)
+    return answer

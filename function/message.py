@@ -15,14 +15,15 @@ class Request:
     `path` is percent-decoded once and has no stage prefix. `query` holds the last value of a repeated name.
     `headers` have lower-case names; a repeated header's values are joined by commas. `body` is the raw body.
     What became of it: `route` is the pattern that matched, `model` name and version, `family` its artifact's,
-    `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked, `bytes_in` the
-    body's length as it came.
+    `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked, and `cache_key`,
+    `bytes_in` the length of the body as it came.
     """
 
     __slots__ = (
         "body",
         "bytes_in",
         "cache",
+        "cache_key",
         "family",
         "headers",
         "method",
@@ -39,7 +40,8 @@ class Request:
         self.model: tuple[str, str] | None = None
         self.family: str | None = None
         self.cache: str | None = None
-        self.bytes_in = len(body)
+        self.cache_key: str | None = None
+        self.bytes_in = 0
         self.route = ""
 
 

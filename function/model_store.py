@@ -1,4 +1,4 @@
-"""A published model from S3 (`python -m models.publish`): fetched at first use, checked, shared by all processes here."""
+"""A published model from S3 (`python -m models.publish`): fetched at first use, checked, shared by all who run here."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ class ModelStore:
             _replace(os.path.join(part, "artifact.json"), raw)
             os.rename(part, target)
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
+            for name in os.listdir(self.folder):
+                if name.endswith(".part"):
+                    os.unlink(os.path.join(self.folder, name))
             raise
         return True
 
@@ -133,7 +136,7 @@ class ModelStore:
                     if time.monotonic() > deadline:
                         raise TimeoutError(f"another process has been fetching it for {SECONDS:.0f} s") from None
                 time.sleep(_AGAIN)
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)  # a failed fetch removes it
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)  # `discard` may have come between
             yield deadline
 
     @contextmanager

@@ -7,10 +7,12 @@ from functools import cache
 
 from function.openapi_schemas import (
     BINARY,
+    EVERYWHERE,
     HEADERS,
     PARAMETERS,
     RESPONSES,
     SCHEMAS,
+    STRING,
     error_responses,
     ref,
 )
@@ -34,7 +36,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 def _answer(content: dict[str, Any], *headers: str, description: str = "Done.") -> dict[str, Any]:
-    names = ("Server-Timing", "Content-Encoding", "Vary", *headers)
+    names = (*EVERYWHERE, "Content-Encoding", "Vary", *headers)
     return {"description": description, "headers": {name: ref("headers", name) for name in names}, "content": content}
 
 
@@ -47,7 +49,7 @@ def _operation(
     body: dict[str, Any] | None = None,
     **rest: Any,
 ) -> dict[str, Any]:
-    names = [*parameters, "AcceptEncoding"] + ["ContentEncoding"] * (body is not None)
+    names = [*parameters, "TraceParent", "AcceptEncoding"] + ["ContentEncoding"] * (body is not None)
     operation: dict[str, Any] = {"tags": [tag], "summary": summary}
     operation["parameters"] = [ref("parameters", name) for name in names]
     if body is not None:
@@ -116,6 +118,7 @@ def _ready() -> dict[str, Any]:
 def _paths() -> dict[str, Any]:
     unknown = (404, 503)
     versioned = ("model", "version")
+    metrics = {"200": _answer({"text/plain": {"schema": STRING}})} | error_responses(404, 405, 500)
     paths = {
         "/": _get("server", "Name and version", "Server"),
         "/openapi.json": {
@@ -127,6 +130,7 @@ def _paths() -> dict[str, Any]:
         },
         "/health": _get("goserve", "Whether the process answers", "Status"),
         "/ready": _get("goserve", "Whether the default model can be served", "Status", errors=unknown),
+        "/metrics": {"get": _operation("goserve", "Prometheus text; 404 on Lambda, where the log has them", metrics)},
         "/v1/models": _get("goserve", "The models that can be served", "Models", errors=(503,)) | _v1_load(),
         "/v1/models/{model}/infer": _v1_infer(),
         "/v1/models/{model}/classify": _classify("model"),

@@ -163,12 +163,18 @@ PARAMETERS = {
         "0: the body is the raw data of the only input.",
     ),
     "ContentEncoding": _parameter(
-        "header", "Content-Encoding", one_of("gzip", "deflate", "identity"), "How the body is compressed."
+        "header", "Content-Encoding", STRING, "How the body is compressed: gzip, deflate or identity."
+    ),
+    "TraceParent": _parameter(
+        "header", "traceparent", STRING, "W3C Trace Context: the caller's trace, for the log; traceresponse answers it."
     ),
     "AcceptEncoding": _parameter(
-        "header", "Accept-Encoding", STRING, "gzip and deflate are given, to answers of 1,024 bytes or more."
+        "header", "Accept-Encoding", STRING, "gzip and deflate are given, to inferences of 1,024 bytes or more."
     ),
 }
+
+
+EVERYWHERE = ("Server-Timing", "traceresponse")  # headers of any answer
 
 
 def _header(schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -177,6 +183,7 @@ def _header(schema: dict[str, Any], description: str) -> dict[str, Any]:
 
 HEADERS = {
     "Server-Timing": _header(STRING, "Milliseconds of init, load, decode, infer and encode; cold on a first answer."),
+    "traceresponse": _header(STRING, "W3C Trace Context: the caller's trace and this request's span."),
     "Content-Encoding": _header(one_of("gzip", "deflate"), "How the answer is compressed."),
     "Vary": _header(STRING, "Accept-Encoding, where the answer is compressed."),
     "Inference-Header-Content-Length": _header(WHOLE, "Length of the JSON before binary data."),
@@ -196,7 +203,7 @@ _ERRORS = {
 RESPONSES = {
     name: {
         "description": description,
-        "headers": {header: ref("headers", header) for header in ("Server-Timing", *headers)},
+        "headers": {header: ref("headers", header) for header in (*EVERYWHERE, *headers)},
         "content": {"application/json": {"schema": ref("schemas", "Error")}},
     }
     for name, description, headers in _ERRORS.values()

@@ -27,6 +27,7 @@ class Metadata:
         self.version: str = document["version"]
         self.description: str = document["description"]
         self.sha256: str = document["sha256"]
+        self.fingerprint: str = document["fingerprint"]  # of all that `models.prepare` made this from
         self.labels: list[str] = document["labels"]
         self.inputs = _specs(document["inputs"])
         self.outputs = _specs(document["outputs"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from function.settings import Settings
     from function.shared_tier import SharedTier
 
-# Of the request's headers only these change an answer. Content-Encoding is undone before, Accept-Encoding is done after.
+# The headers that change an answer. Content-Encoding is undone before, what Accept-Encoding asks for is done after.
 _HEADERS = ("content-type", "inference-header-content-length")
 _OVERHEAD = 500  # bytes of Python objects around an entry, about
 
@@ -84,8 +84,9 @@ class ResultCache:
 
             self._shared = SharedTier(settings)
 
-    def get(self, request: Request, key: str) -> Response | None:
-        """The stored answer; request.cache says where it was."""
+    def get(self, request: Request, metadata: Metadata, program: str) -> Response | None:
+        """The stored answer; request.cache says where it was, request.cache_key under which key."""
+        request.cache_key = key = key_of(request, metadata, program)
         request.cache, entry = "memory", self._memory.get(key)
         if entry is None and self._shared is not None:
             request.cache, entry = "shared", self._shared.get(key)
@@ -96,9 +97,9 @@ class ResultCache:
             request.cache = "miss"
         return response
 
-    def put(self, key: str, response: Response) -> None:
-        """Keeps a success; an error may have gone the next time."""
-        if response.status == 200:
+    def put(self, request: Request, response: Response) -> None:
+        """Keeps the answer under the key that `get` has worked out."""
+        if response.status == 200 and (key := request.cache_key):
             entry = _packed(response)
             self._memory.put(key, entry)
             if self._shared is not None:

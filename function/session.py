@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from function.model_store import ModelStore
     from function.ort import Session
     from function.repository import Metadata
     from function.settings import Settings
@@ -138,15 +139,25 @@ class Models:
         self._models: dict[str, Model] = {}
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
+        self._store: ModelStore | None = None
+        if settings.model_uri:
+            from function.model_store import ModelStore  # brings http.client, which costs 70 ms
+
+            self._store = ModelStore(settings)
 
     def names(self) -> list[str]:
         """All models of the repository and those loaded from elsewhere in it, sorted; loading none of them."""
-        return sorted({*repository.names(self._settings.model_repository), *self._models})
+        published = [self._settings.model_name] if self._store else []
+        return sorted({*repository.names(self._settings.model_repository), *self._models, *published})
 
     def metadata(self, name: str) -> Metadata:
         """What a loaded model was loaded with, else what the folder holds now; PredictError as `repository.read`."""
         model = self._models.get(name)
-        return model.metadata if model else repository.read(self._settings.model_repository, name)
+        if model:
+            return model.metadata
+        if self._store and name == self._settings.model_name:
+            return self._store.metadata()
+        return repository.read(self._settings.model_repository, name)
 
     def loaded(self, name: str) -> bool:
         """Whether a request for `name` would find it loaded."""
@@ -208,8 +219,21 @@ class Models:
             return self._loading.setdefault(name, threading.Lock())
 
     def _load(self, metadata: Metadata) -> Model:
-        model = Model(metadata, self._settings)
+        model = self._published(metadata) or Model(metadata, self._settings)
         if model.artifact.warning:
             print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
         self._models[metadata.name] = model
         return model
+
+    def _published(self, metadata: Metadata) -> Model | None:
+        """The model of MODEL_URI, if `metadata` is that model's."""
+        if self._store is None or metadata.folder != self._store.folder:
+            return None
+        from function import ort_api
+
+        self._store.fetch(ort_api.api().version)
+        try:
+            return Model(metadata, self._settings)
+        except PredictError:
+            self._store.discard()  # what cannot be loaded is fetched again
+            raise

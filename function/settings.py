@@ -135,6 +135,11 @@ class Settings:
         raise AttributeError(f"settings are frozen; set {name.upper()} before the process starts")
 
 
+def xray_header() -> str | None:
+    """The X-Ray header of the invocation that runs now: the one variable that Lambda sets anew each time."""
+    return os.environ.get("_X_AMZN_TRACE_ID")
+
+
 def _text(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name) or VARIABLES[name][0]
 

@@ -11,9 +11,11 @@ from function.errors import PredictError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import Protocol, TypeVar
 
     from function.settings import Settings
+
+    T = TypeVar("T")
 
     class Store(Protocol):
         """Raises any exception when it fails; entries end after KEEP seconds."""
@@ -48,7 +50,7 @@ class SharedTier:
         if len(entry) <= LARGEST:
             self._bounded(lambda: self._store.put(key, entry))
 
-    def _bounded[T](self, operation: Callable[[], T]) -> T | None:
+    def _bounded(self, operation: Callable[[], T]) -> T | None:
         """A thread of its own (0.1 ms): name resolution and TLS know no time limit that a socket could set."""
         if time.monotonic() < self._resting_until:
             return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from function.settings import Settings
 
 NAMESPACE = "zeroserve"
+_LONGEST_ID = 128  # of a caller's own
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -43,7 +44,8 @@ class Trace:
         self.xray = root or None
         self.span_id = os.urandom(8).hex()
         self.trace_id = parsed[0] if parsed else _from_xray(root) or os.urandom(16).hex()
-        self.parent_id, self.flags = parsed[1:] if parsed else (None, None)
+        self.parent_id = parsed[1] if parsed else None
+        self.flags = parsed[2] if parsed else None
 
     @property
     def response_header(self) -> str | None:
@@ -72,11 +74,17 @@ class Context:
 
     __slots__ = ("cold", "record", "request_id", "source", "started", "trace")
 
-    def __init__(self, source: str, request_id: str | None, trace: Trace, *, cold: bool = False) -> None:
-        self.source, self.trace, self.cold = source, trace, cold
-        self.request_id = request_id or os.urandom(16).hex()
+    def __init__(self, source: str, request_id: str | None = None, *, cold: bool = False) -> None:
+        """`source` is http, direct, s3 or sqs; without a `request_id` it gets one."""
+        self.source, self.cold = source, cold
+        self.trace = Trace()
+        self.request_id = (request_id or os.urandom(16).hex())[:_LONGEST_ID]
         self.record: str | None = None
         self.started = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Since the request began."""
+        return time.perf_counter() - self.started
 
     def finish(self, request: Request, response: Response) -> None:
         """The headers that tell the caller."""
@@ -86,9 +94,14 @@ class Context:
             response.headers["traceresponse"] = header
 
 
-def report(settings: Settings, context: Context, request: Request, response: Response) -> None:
-    """Writes the request's line to standard output; a full disk or closed pipe there fails no request."""
-    line = log_line(settings, context, request, response)
+def report(
+    settings: Settings, context: Context, request: Request, response: Response, status: int | None = None
+) -> None:
+    """Writes the request's line to standard output; a full disk or closed pipe there fails no request.
+
+    `status` is what the caller sees where that is not the response's.
+    """
+    line = log_line(settings, context, request, response, status or response.status)
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -96,11 +109,11 @@ def report(settings: Settings, context: Context, request: Request, response: Res
         pass
 
 
-def log_line(settings: Settings, context: Context, request: Request, response: Response) -> str:
-    """One JSON object. No payload in it: no path, query, header or message that could hold some, but for a defect's."""
+def log_line(settings: Settings, context: Context, request: Request, response: Response, status: int) -> str:
+    """One JSON object. No payload in it: no path, query or header; a message only where nobody else is told."""
     import json  # loaded long since
 
-    now, status = time.time(), response.status
+    now = time.time()
     phases = {name: value for name, value in request.phases.items() if name != "init" or context.cold}
     fields: dict[str, Any] = {
         "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z",
@@ -124,13 +137,13 @@ def log_line(settings: Settings, context: Context, request: Request, response: R
         "cache": request.cache,
         "cold": context.cold,
         "init_type": settings.initialization_type if settings.function_name else "server",
-        "duration_ms": round((time.perf_counter() - context.started) * 1000, 3),
+        "duration_ms": round(context.seconds() * 1000, 3),
     }
     fields = {name: value for name, value in fields.items() if value is not None}
     fields |= {f"{name}_ms": round(value, 3) for name, value in phases.items()}
     if status >= 400:
         fields["error_code"] = CODE_OF_STATUS.get(status, "INTERNAL")
-    if status >= 500 and response.body.startswith(b'{"error"'):
+    if (status >= 500 or (status >= 400 and context.record)) and response.body.startswith(b'{"error"'):
         fields["error"] = json.loads(response.body)["error"]
     if settings.function_name:
         fields |= _metrics(settings.function_name, [f"{name}_ms" for name in ("duration", *phases)], fields, now)

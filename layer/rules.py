@@ -63,22 +63,23 @@ FUNCTION = {
     ),
 }
 
-_PYTHON = ("*.py", "*.so")
+_PURE = Rule(("*.py",), "stubs, command lines and metadata are not deployed")
+_NATIVE = Rule(("*.py", "*.so"), "C and Cython sources and stubs are not deployed")
 
-# What the container image has beyond that (requirements/image.txt): AWS's runtime client, the HTTP server.
+# What the container image has beyond that (requirements/image.txt): AWS's runtime client and the HTTP server.
 RUNTIME = {
-    "awslambdaric": Rule(("awslambdaric/*.py", "*.so", "*.libs/*"), "built files only"),
+    "awslambdaric": _NATIVE,
     "simplejson": Rule(("simplejson/[!t]*.py", "simplejson/*.so"), "its tests are not deployed"),
-    "snapshot-restore-py": Rule(_PYTHON, "built files only"),
-    "starlette": Rule(_PYTHON, "built files only"),
-    "anyio": Rule(_PYTHON, "built files only"),
-    "idna": Rule(_PYTHON, "built files only"),
-    "typing-extensions": Rule(_PYTHON, "built files only"),
-    "uvicorn": Rule(_PYTHON, "built files only"),
-    "click": Rule(_PYTHON, "built files only"),
-    "h11": Rule(("h11/[!t]*.py", "h11/__init__.py"), "its tests are not deployed"),
-    "httptools": Rule(_PYTHON, "the C and Cython sources are not deployed"),
-    "uvloop": Rule(("uvloop/[!_]*.py", "uvloop/__init__.py", "uvloop/_*.py", "uvloop/*.so"), "Cython sources, tests"),
+    "snapshot-restore-py": _PURE,
+    "starlette": _PURE,
+    "anyio": _PURE,
+    "idna": _PURE,
+    "typing-extensions": _PURE,
+    "uvicorn": _PURE,
+    "click": _PURE,
+    "h11": Rule(("h11/[!t]*.py",), "its tests are not deployed"),
+    "httptools": _NATIVE,
+    "uvloop": _NATIVE,
 }
 
 # package -> why nothing of it is deployed

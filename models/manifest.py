@@ -146,7 +146,7 @@ def read(folder: Path) -> Manifest:
             },
         )
         _check_image(manifest)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not there, not UTF-8, not TOML
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except (ManifestError, TableError) as error:
         raise ManifestError(f"{path}: {error}") from None

@@ -64,7 +64,7 @@ def _up_to_date(model: Manifest, fingerprint: str) -> bool:
     """Whether a build would give what is there already; a damaged file is mended by building again."""
     try:
         document = json.loads((model.prepared / "model.json").read_bytes())
-        folders = [model.prepared / family for family in document["families"]]
+        folders = {model.prepared / family for family in document["families"]} | set(model.prepared.glob("*/"))
         return document["fingerprint"] == fingerprint and not any(map(record.problem, folders))
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -73,6 +73,8 @@ def _up_to_date(model: Manifest, fingerprint: str) -> bool:
 def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: str) -> list[str]:
     """Builds everything beside model.prepared and puts it there in the end; returns a line for each artifact."""
     lines, built, expected = [], [], raw.answer(model)
+    for left_over in model.folder.glob(".prepare-*"):  # of a build that was killed
+        shutil.rmtree(left_over)
     with tempfile.TemporaryDirectory(dir=model.folder, prefix=".prepare-") as temporary:
         target = Path(temporary, "prepared")
         target.mkdir()

@@ -45,9 +45,12 @@ def write(
 
 
 def problem(folder: Path) -> str | None:
-    """None when every file of the artifact has the recorded sha256, else a sentence that says which has not."""
+    """None when the artifact is the folder's and has the recorded sha256s, else a sentence that says why not."""
     try:
-        check_files(str(folder), read_record(str(folder))["files"], sha256=True)
+        document = read_record(str(folder))
+        check_files(str(folder), document["files"], sha256=True)
     except MismatchError as mismatch:
         return str(mismatch)
+    if document["family"] != folder.name:
+        return f"{folder} holds the artifact of {document['family']}"
     return None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto
 
+NAMES = tuple(NAME_OF_ONNX.values())  # of the datatypes
 ROOT = Path(__file__).parent.parent
 SIDE, CLASSES = 16, 10  # of the classifier's picture and answer
 

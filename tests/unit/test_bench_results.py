@@ -156,9 +156,9 @@ def test_the_page_cache_shows_what_a_run_read(tmp_path: Path) -> None:
     if page_cache.resident(read):
         pytest.skip("the file system of the temporary folder keeps its pages (tmpfs does)")
 
-    def run() -> set[Path]:
+    def run() -> dict[Path, int]:
         read.read_bytes()
-        return set()
+        return {}
 
     assert page_cache.touched(tmp_path, run) == {read: 300_000}
 
@@ -177,11 +177,15 @@ def test_one_round_of_cold_starts_gives_a_whole_result_file(digits_prepared: Pat
             assert sum(cold_report.phases(found, system, payload).values()) == pytest.approx(total, rel=0.05)
             assert 20 < (results.p50(found, system, payload, "peak_rss_mb") or 0) < 500
     assert [entry["to"] for entry in found["ratios"]] == ["ort-floor"]
+    whole, own = (
+        results.p50(found, "zeroserve-process", "binary", f"{kind}files_touched_mb") for kind in ("", "deployed_")
+    )
+    assert 20 < (own or 0) < (whole or 0) < 100
     assert any(path.name == "weights.bin" for path in files["binary"])
     assert any(path.name == "api.py" or "api.cpython" in path.name for path in files["binary"])
     ET.fromstring(cold_report.chart(found))
     assert "zeroserve-process" in cold_report.table(found)
-    assert "weights.bin" in cold_report.files_table(files)
+    assert "weights.bin" in cold_report.files_table(found, files)
 
 
 def test_every_phase_has_a_colour_of_its_own() -> None:

@@ -29,8 +29,8 @@ class FakeApi:
 
 def ask(event: object, body: bytes = b'{"answer":1}', content_type: str = "application/json") -> tuple[FakeApi, Any]:
     api = FakeApi(Response(200, {"Content-Type": content_type}, body))
-    answer = answer_direct(api, event, LIMIT)  # type: ignore[arg-type]
-    return api, json.loads(answer)
+    _, response = answer_direct(api, event, LIMIT)  # type: ignore[arg-type]
+    return api, json.loads(response.body)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def probe(event: dict[str, Any] | None, *, before: list[str] | None = None) -> d
     command = [sys.executable, "-I", "-c", PROBE, str(ROOT), json.dumps(before or [])]
     done = subprocess.run(command, input=json.dumps(event), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # after the function's own line of log
     if event is not None:
         assert found["answer"]["statusCode"] == 200, found["answer"]["body"]
     return found

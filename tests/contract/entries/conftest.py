@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,14 +24,20 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def wires(repository: Path) -> Iterator[dict[str, Wire]]:
-    """A connection to each entry."""
+@contextmanager
+def connected(repository: Path) -> Iterator[dict[str, Wire]]:
+    """A connection to each entry over `repository`."""
     with ExitStack() as stack:
         found = {}
         for entry in ENTRIES:
             found[entry] = Wire(entry, stack.enter_context(serve(entry, repository, sys.executable)))
             stack.callback(found[entry].close)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def wires(repository: Path) -> Iterator[dict[str, Wire]]:
+    with connected(repository) as found:
         yield found
 
 

@@ -112,7 +112,7 @@ def _colours(repository: Path) -> None:
         "std": [1.0, 1.0, 1.0],
     }
     inputs: Tensors = {"pixels": ("FP32", [-1, 3, 8, 8])}
-    _model(repository / "colours", nodes, inputs, {"shares": ("FP32", [-1, 3])}, COLOURS, image)
+    _model(repository / "colours", nodes, inputs, {"shares": ("FP32", [-1, 3])}, COLOURS, image=image)
 
 
 def _model(
@@ -121,6 +121,7 @@ def _model(
     inputs: Tensors,
     outputs: Tensors,
     labels: Sequence[str] = (),
+    *,
     image: dict[str, Any] | None = None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +132,13 @@ def _model(
     checker.check_model(model)
     raw = model.SerializeToString(deterministic=True)
     (folder / "model.onnx").write_bytes(raw)
-    top = {"name": folder.name, "version": "1", "description": "for tests", "licence": "Apache-2.0", "source": "this test"}
+    top = {
+        "name": folder.name,
+        "version": "1",
+        "description": "for tests",
+        "licence": "Apache-2.0",
+        "source": "this test",
+    }
     if labels:
         (folder / "labels.txt").write_text("\n".join(labels) + "\n")
         top["labels"] = "labels.txt"

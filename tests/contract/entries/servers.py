@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 ENTRIES = ("lambda", "asgi")
+SERVER_PATHS = ("/metrics",)  # those that are a 404 on Lambda
 ADMIN_KEY = "the key of these tests"
 _PATIENCE = 60.0  # seconds for a start on a busy machine
 

@@ -10,15 +10,24 @@ import pytest
 from function.api import Api
 from function.message import Request
 from function.settings import Settings
+from tests.contract.entries.conftest import connected
 from tests.contract.entries.repository import echo
 from tests.contract.entries.servers import ADMIN_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.contract.entries.wire import Answer, Wire
 
 KEY = {"X-Admin-Key": ADMIN_KEY}
+
+
+@pytest.fixture(scope="module")
+def wires(repository: Path) -> Iterator[dict[str, Wire]]:
+    """Entries of these tests alone: what they load stays."""
+    with connected(repository) as found:
+        yield found
 
 
 def load(wire: Wire, name: Any, path: Any) -> Answer:

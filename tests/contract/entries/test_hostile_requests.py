@@ -50,6 +50,7 @@ def bad(name: str, document: Any, *words: str, model: str = ECHO) -> Bad:
 
 def cases() -> Iterator[Bad]:
     """Shapes, header lengths, binary sizes, names that come twice, parameters, depth."""
+    size: Any
     for first, second in ((2**4, 2**60 + 2), (2**2, 2**60 + 2), (2**32, 2**32), (2**62, 2), (2**63 - 1, 2**63 - 1)):
         yield bad(f"shape {first} x {second}", one_input(shape=[first, second], data=[1.0]), "shape")
         body, headers = binary(16, shape=[first, second])
@@ -57,6 +58,7 @@ def cases() -> Iterator[Bad]:
     yield bad("dimension over 64 bits", one_input(shape=[2**64, 1]), "64 bits")
     for size in (-5, -(2**63)):
         yield bad(f"dimension {size}", one_input(shape=[2, size]), str(size), "from 0")
+    wrong: Any
     for wrong in (1.5, "2", None, True, [2], {"a": 1}):
         yield bad(f"dimension {wrong!r}", one_input(shape=[2, wrong]), "'shape'", "whole number")
     yield bad("no shape", one_input(shape=None), "'shape'")

@@ -10,7 +10,7 @@ import pytest
 from infra.emulator import Emulator
 from infra.front import FunctionUrl
 from tests.contract.entries.servers import ROOT
-from tests.contract.entries.test_fuzz import VALID
+from tests.contract.entries.valid import VALID
 from tests.contract.entries.wire import Wire
 
 if TYPE_CHECKING:

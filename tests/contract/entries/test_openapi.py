@@ -40,7 +40,7 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
 def resolved(value: dict[str, Any]) -> dict[str, Any]:
     if "$ref" not in value:
         return value
-    found = DOCUMENT
+    found: dict[str, Any] = DOCUMENT
     for part in value["$ref"].removeprefix("#/").split("/"):
         found = found[part]
     return found
@@ -69,7 +69,7 @@ def test_an_operation_is_complete(route: tuple[str, str]) -> None:
     assert in_path == {part[1:-1] for part in path.split("/") if part.startswith("{")}
     statuses = {int(status) for status in operation["responses"]}
     assert statuses <= {200, 201, *STATUS_OF_CODE.values()}
-    assert {405, 500} <= statuses or method == "POST"
+    assert {405, 500} <= statuses
     assert method == "GET" or {400, 404, 405, 413, 415, 500, 503} <= statuses
     assert ("requestBody" in operation) == (method == "POST")
     for response in operation["responses"].values():

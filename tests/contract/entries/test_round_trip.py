@@ -41,9 +41,9 @@ def elements(datatype: str) -> st.SearchStrategy[Any]:
         return st.text(max_size=20)
     if datatype == "BOOL":
         return st.booleans()
-    bits = 8 * DATATYPES[datatype].itemsize
+    bits: Any = 8 * DATATYPES[datatype].itemsize
     if datatype[:2] == "FP":
-        return st.floats(width=bits, allow_nan=False, allow_infinity=False)  # type: ignore[call-overload]
+        return st.floats(width=bits, allow_nan=False, allow_infinity=False)
     low = 0 if datatype[0] == "U" else -(1 << (bits - 1))
     return st.integers(low, low + (1 << bits) - 1)
 
@@ -144,7 +144,7 @@ def test_binary_both_ways_bit_by_bit(wires: dict[str, Wire], datatype: str) -> N
     @EXAMPLES
     @given(binary_tensors(datatype), st.integers(0, 9))
     def check(sent: Sent, spaces: int) -> None:
-        tensor = {"name": "x", "datatype": datatype, "shape": sent.shape}
+        tensor: dict[str, Any] = {"name": "x", "datatype": datatype, "shape": sent.shape}
         tensor["parameters"] = {"binary_data_size": len(sent.data)}
         # Spaces after the JSON move the data to every alignment.
         text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode() + b" " * spaces

@@ -117,7 +117,9 @@ def test_bytes_both_ways(client: Client, binary: bool) -> None:
     outputs = [triton.InferRequestedOutput("y", binary_data=binary)]
     got = client.infer("echo_bytes", [tensor("x", values, binary=binary)], outputs=outputs).as_numpy("y")
     if not binary:  # the client leaves JSON strings as they are
-        got = np.array([[text if isinstance(text, bytes) else text.encode() for text in row] for row in got], np.object_)
+        got = np.array(
+            [[text if isinstance(text, bytes) else text.encode() for text in row] for row in got], np.object_
+        )
     assert got.tolist() == values.tolist()
 
 

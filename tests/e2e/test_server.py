@@ -1,0 +1,222 @@
+"""The plain HTTP server as a process: overload, limits while a body comes, health beside inference, SIGTERM."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from bench import payloads, servers
+from infra.payload import HttpResponse
+from models import manifest
+from tests.e2e.http_client import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.payloads import Payload
+    from bench.peers.launch import Server
+
+QUEUE = 16
+LIMIT = 6_000_000  # bytes of a body; json-nested has about half of it
+PATIENCE = 60.0  # seconds after which an answer counts as never given
+
+
+@pytest.fixture(scope="module")
+def payload() -> Payload:
+    (made,) = payloads.ladder(manifest.read(manifest.folder_of("digits")), ["json-nested"])
+    return made
+
+
+@pytest.fixture
+def server(digits_prepared: Path) -> Iterator[Server]:
+    model = manifest.read(digits_prepared / "digits")
+    with servers.zeroserve(model, {"QUEUE_SIZE": str(QUEUE), "MAX_BODY_BYTES": str(LIMIT)}) as running:
+        yield running
+
+
+@dataclass
+class Client:
+    """A request whose body is held back: `begin` sends the head and a first kilobyte, `finish` the rest."""
+
+    address: tuple[str, int]
+    payload: Payload
+
+    def begin(self) -> None:
+        headers = {**self.payload.headers, "content-length": str(len(self.payload.body))}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.socket = socket.create_connection(self.address, timeout=PATIENCE)
+        self.socket.sendall(f"POST {self.payload.path} HTTP/1.1\r\nhost: localhost\r\n{head}\r\n".encode())
+        self.socket.sendall(self.payload.body[:1024])
+
+    def send_rest(self) -> None:
+        self.socket.sendall(self.payload.body[1024:])
+
+    def answer(self) -> HttpResponse:
+        with self.socket, http.client.HTTPResponse(self.socket) as response:
+            response.begin()
+            headers = [(name.lower(), value) for name, value in response.getheaders()]
+            return HttpResponse(response.status, headers, response.read())
+
+    def finish(self) -> HttpResponse:
+        self.send_rest()
+        return self.answer()
+
+
+def answered(clients: Sequence[Client]) -> int:
+    """How many of them have an answer waiting to be read."""
+    ready, _, _ = select.select([client.socket for client in clients], [], [], 0)
+    return len(ready)
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.02)
+
+
+def address_of(server: Server) -> tuple[str, int]:
+    parts = urlsplit(server.url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+def test_overload_is_refused_and_nothing_hangs(server: Server, payload: Payload) -> None:
+    clients = [Client(address_of(server), payload) for _ in range(64)]
+    for client in clients:
+        client.begin()
+    # As many as there are places keep them, for their bodies are still to come; the others know at once.
+    places = QUEUE + len(os.sched_getaffinity(0))
+    wait_until(lambda: answered(clients) == len(clients) - places, "all beyond the queue are refused")
+    with ThreadPoolExecutor(len(clients)) as threads:
+        answers = list(threads.map(Client.finish, clients))  # also of those who have not looked at their answer yet
+    assert sorted(answer.status for answer in answers) == [200] * places + [503] * (len(clients) - places)
+    for answer in answers:
+        if answer.status == 200:
+            payload.check(answer)
+        else:
+            headers = dict(answer.headers)
+            assert int(headers["retry-after"]) >= 1
+            assert headers["content-type"] == "application/json"
+            assert set(json.loads(answer.body)) == {"error"}
+    payload.check(servers.ask(server.url, payload))
+    assert ask(server.url, "GET", "/v2/health/ready").status == 200
+
+
+def test_a_crowd_gets_200_or_503(server: Server, payload: Payload) -> None:
+    with ThreadPoolExecutor(64) as threads:
+        answers = list(threads.map(lambda _: servers.ask(server.url, payload), range(128)))
+    assert {answer.status for answer in answers} <= {200, 503}
+    right = [answer for answer in answers if answer.status == 200]
+    assert len(right) >= QUEUE
+    for answer in right:
+        payload.check(answer)
+    payload.check(servers.ask(server.url, payload))
+
+
+def test_clients_that_hang_up_give_their_places_back(server: Server, payload: Payload) -> None:
+    gone = [Client(address_of(server), payload) for _ in range(QUEUE + 8)]
+    for client in gone:
+        client.begin()
+    wait_until(lambda: answered(gone) > 0, "the queue is full")
+    for client in gone:
+        client.socket.close()
+    wait_until(lambda: servers.ask(server.url, payload).status == 200, "a place is free again")
+    clients = [Client(address_of(server), payload) for _ in range(QUEUE)]
+    for client in clients:
+        client.begin()
+    assert [client.finish().status for client in clients] == [200] * QUEUE
+
+
+def test_sigterm_under_load_answers_what_was_accepted(server: Server, payload: Payload) -> None:
+    slow, fast = ([Client(address_of(server), payload) for _ in range(count)] for count in (4, 8))
+    for client in (*slow, *fast):
+        client.begin()
+    with ThreadPoolExecutor(len(fast)) as threads:
+        list(threads.map(Client.send_rest, fast))  # decoded, queued or run when the signal comes
+    os.kill(server.pid, signal.SIGTERM)
+    wait_until(lambda: refuses_connections(server), "no new connection is accepted")
+    # The rest of the slow ones comes when the server has long begun to stop.
+    for answer in (*(client.finish() for client in slow), *(client.answer() for client in fast)):
+        payload.check(answer)
+    wait_until(lambda: ended(server.pid), "the process ends")
+
+
+def refuses_connections(server: Server) -> bool:
+    try:
+        socket.create_connection(address_of(server), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def ended(pid: int) -> bool:
+    """The process is gone, or a zombie that its parent has still to look at (proc(5), /proc/pid/stat)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["content-length", "chunked"])
+def test_a_body_too_long_is_refused_before_it_has_come(server: Server, declared: bool) -> None:
+    with socket.create_connection(address_of(server), timeout=PATIENCE) as connection:
+        head = b"POST /v1/models/digits/infer HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        if declared:
+            connection.sendall(head + f"content-length: {LIMIT + 1}\r\n\r\n".encode())
+        else:
+            connection.sendall(head + b"transfer-encoding: chunked\r\n\r\n")
+            size = LIMIT // 4
+            for _ in range(5):  # more than the limit, and no end
+                connection.sendall(f"{size:x}\r\n".encode() + b" " * size + b"\r\n")
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            assert response.status == 413
+            assert str(LIMIT) in json.loads(response.read())["error"]
+    assert ask(server.url, "GET", "/v2/health/ready").status == 200
+
+
+def test_a_connection_serves_one_request_after_another(server: Server, payload: Payload) -> None:
+    connection = http.client.HTTPConnection(*address_of(server), timeout=PATIENCE)
+    connection.connect()
+    first = connection.sock
+    for _ in range(3):
+        connection.request("POST", payload.path, payload.body, dict(payload.headers))
+        response = connection.getresponse()
+        payload.check(HttpResponse(response.status, response.getheaders(), response.read()))
+        assert connection.sock is first
+    connection.close()
+
+
+def test_health_does_not_wait_behind_inference(server: Server) -> None:
+    batch = 8  # 4.8 MB each, some 50 ms of a core
+    body = bytes(batch * 3 * 224 * 224 * 4)
+    tensor = {"name": "input", "datatype": "FP32", "shape": [batch, 3, 224, 224]}
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(body)}}]}).encode()
+    headers = {"inference-header-content-length": str(len(head)), "content-type": "application/octet-stream"}
+    heavy = payloads.Payload("binary", "/v2/models/digits/infer", headers, head + body, [])
+    clients = [Client(address_of(server), heavy) for _ in range(QUEUE)]
+    for client in clients:
+        client.begin()
+    for client in clients:
+        client.send_rest()
+    seen: list[int] = []  # how many inferences had been answered when health was
+    while not seen or seen[-1] < QUEUE:
+        assert ask(server.url, "GET", "/v2/health/live").status == 200
+        seen.append(answered(clients))
+    assert [client.answer().status for client in clients] == [200] * QUEUE
+    # Not behind the queue: health was answered again and again while inferences were still to be done.
+    assert len([count for count in seen if count < QUEUE]) >= 3, seen
