@@ -2,15 +2,17 @@
 PYTHON ?= python3
 MODEL ?= digits
 IMAGE ?=
+BASE_IMAGE ?=
 PORT ?= 8080
 RUNS ?= 20
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve test test-conformance test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,9 +35,32 @@ serve: $(READY) prepare ## the plain HTTP server (PORT=)
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
 	$(PY) -m pytest -q
+	$(MAKE) test-conformance
+
+$(CONFORMANCE)/.ready: requirements/conformance.txt
+	$(PYTHON) -m venv $(CONFORMANCE)
+	$(CONFORMANCE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	touch $@
+
+test-conformance: $(READY) $(CONFORMANCE)/.ready ## the kserve client and schemathesis, in an environment of their own
+	$(CONFORMANCE)/bin/python -m pytest -q --confcutdir=tests/conformance tests/conformance
+
+package: $(READY) prepare ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
+	$(PY) -m layer.package "$(MODEL)"
+
+image: $(READY) prepare ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
+	$(PY) -m infra.image --model "$(MODEL)" --base-image "$(BASE_IMAGE)"
+
+test-image: $(READY) ## build the image over Debian packages and run it (root, Debian; installs buildah, mmdebstrap, qemu-user)
+	command -v buildah && command -v mmdebstrap && command -v qemu-aarch64 || \
+	  { apt-get update -q && apt-get install -y -q --no-install-recommends buildah mmdebstrap qemu-user; }
+	TEST_IMAGE=1 $(PY) -m pytest -q tests/image
+
+validate: $(READY) ## templates and manifests, checked offline
+	$(PY) -m infra.validate
 
 bench: $(READY) ## all benchmarks, one after the other, then the report (about 25 minutes)
-	for part in cold load ladder memory report; do $(MAKE) bench-$$part || exit; done
+	for part in cold load ladder memory report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
 
 bench-cold: $(READY) ## from process spawn to the first prediction, beside the rivals (RUNS=)
 	$(PY) -m bench.cold_start --runs $(RUNS)
@@ -58,7 +83,7 @@ bench-report: $(READY) ## docs/benchmarks.md and its charts from bench/results
 lint: $(READY) ## ruff and mypy --strict
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy function models infra bench tests
+	$(PY) -m mypy function layer models infra bench tests
 
 format: $(READY) ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix-only .
@@ -68,6 +93,10 @@ lock: ## resolve the requirement files anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/function.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
 	  --extra lambda --extra server --extra aws --extra models --extra dev -c requirements/function.txt -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
+	  --extra lambda --extra server -c requirements/dev.txt -o requirements/image.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .cache dist build models/*/prepared

@@ -51,7 +51,8 @@ def chart(document: dict[str, Any]) -> str:
         f"Medians of {document['runs']} interleaved cold starts, page cache {machine['page_cache']}. "
         f"{machine['cores']} cores ({machine['cpu']}), ONNX Runtime {versions['onnxruntime']}.\n"
         "naive-lambda-rie loads its model among its imports; start: process, library and model of the Go peer; "
-        "request: all of a handler's work."
+        "request: all of a handler's work.\n"
+        "Each phase's median is its own, so a bar need not be as long as the whole's median, the number at its end."
     )
     return plots.bars("From process spawn to the first correct prediction", note, "ms", groups, PHASES)
 

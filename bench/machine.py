@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from function import cpu
-from function.api import VERSION
+from function.settings import VERSION
 
 PACKAGES = ("onnxruntime", "pysimdjson", "pybase64", "pillow", "awslambdaric", "starlette")
 

@@ -10,8 +10,8 @@ from function.json_body import check_fields, describe, parse, string_field
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.message import Request
+    from function.registry import Models
     from function.repository import Metadata
-    from function.session import Models
     from function.settings import Settings
 
 # Not Authorization: AWS signs requests to a function URL in that one.

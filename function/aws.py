@@ -55,6 +55,11 @@ class Aws:
         self._credentials = Credentials(settings)
         self._lock = threading.Lock()
 
+    def __del__(self) -> None:
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+
     def request(
         self, call: Call, *, timeout: float = 10.0, attempts: int = ATTEMPTS, limit: int | None = None
     ) -> Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -52,6 +54,21 @@ class Response:
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
+
+
+class Phase:
+    """Times a block into request.phases, in milliseconds."""
+
+    __slots__ = ("name", "request", "start")
+
+    def __init__(self, request: Request, name: str) -> None:
+        self.request, self.name = request, name
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.request.phases[self.name] = (time.perf_counter() - self.start) * 1000
 
 
 def json_response(status: int, obj: Any) -> Response:

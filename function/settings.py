@@ -6,6 +6,8 @@ import os
 
 from function.errors import PredictError
 
+VERSION = "0.1.0"  # of this function, in its answers and in the keys of stored results
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping

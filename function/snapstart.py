@@ -9,7 +9,7 @@ from function import cpu, ort_api
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.session import Models
+    from function.registry import Models
 
 
 def register(models: Models) -> None:

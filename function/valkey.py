@@ -28,6 +28,10 @@ class Valkey:
         self._url, self._timeout, self._keep = url, timeout, keep
         self._idle: list[_Connection] = []
 
+    def __del__(self) -> None:
+        for connection in self._idle:
+            connection.close()
+
     def get(self, key: str) -> bytes | None:
         return self._command("GET", _PREFIX + key)
 

@@ -218,5 +218,5 @@ def test_health_does_not_wait_behind_inference(server: Server) -> None:
         assert ask(server.url, "GET", "/v2/health/live").status == 200
         seen.append(answered(clients))
     assert [client.answer().status for client in clients] == [200] * QUEUE
-    # Not behind the queue: health was answered again and again while inferences were still to be done.
-    assert len([count for count in seen if count < QUEUE]) >= 3, seen
+    # Not behind the queue: health was answered often while inferences were still to be done.
+    assert len([count for count in seen if count < QUEUE]) >= 8, seen

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,40 +85,47 @@ class Container:
             'user=$1; shift; exec chroot --userspec="$user" "$0" "$@"',
         ]
         inside = ["/usr/bin/env", "-i", "-C", image.config["WorkingDir"], *environment]
-        start = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-ec", "\n".join(script)]
+        start = ["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-ec", "\n".join(script)]
         entry = [*image.config["Entrypoint"], *(command or image.config["Cmd"])]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the container)
         self._process = subprocess.Popen(
             [*start, str(image.root), image.config["User"], *inside, *entry],
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         self._inside, self._root = inside, image.root
 
     def __enter__(self) -> Container:
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if self._process.poll() is None and self.enter("/entry.sh", "health").returncode == 0:
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if self.enter("/entry.sh", "health").returncode == 0:
                 return self
             time.sleep(0.2)
         self.__exit__()
-        raise AssertionError(f"the container did not become healthy: {self._process.stdout}")
+        raise AssertionError("the container did not become healthy")
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.communicate()
+        if pid := self._first_process():
+            os.kill(pid, signal.SIGKILL)  # the kernel ends the others with the first one of their namespace
+        self._process.wait(10)
+        self._log.seek(0)
+        print(self._log.read().decode())
+        self._log.close()
 
-    def pid(self) -> str:
-        """The first process inside, a child of unshare."""
-        return Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()[0]
+    def _first_process(self) -> int | None:
+        """The container's process 1, a child of unshare."""
+        try:
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        except FileNotFoundError:
+            return None
+        return int(children[0]) if children else None
 
     def enter(self, *command: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs one more program in the container, as its user."""
-        try:
-            pid = self.pid()
-        except (IndexError, FileNotFoundError):
-            return subprocess.CompletedProcess(command, 1)
-        enter = ["nsenter", "--target", pid, "--mount", "--net", "--pid", "chroot", "--userspec=65532:65532"]
+        pid = self._first_process()
+        if pid is None:
+            return subprocess.CompletedProcess(command, 1, b"", b"it has ended")
+        enter = ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "chroot", "--userspec=65532:65532"]
         full = [*enter, str(self._root), *self._inside, *command]
         return subprocess.run(full, input=data, capture_output=True, timeout=60, check=False)
 

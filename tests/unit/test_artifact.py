@@ -11,7 +11,7 @@ import pytest
 from function import artifact, cpu, ort_api, repository
 from function.artifact import PORTABLE, MismatchError, check_files, choose, read_record, sealed
 from function.errors import PredictError
-from function.session import Models
+from function.registry import Models
 from function.settings import Settings
 from tests import support
 

@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "services"},
     ),
     "engine": (
-        {"artifact", "golden", "model_store", "ort", "ort_api", "repository", "session"},
+        {"artifact", "golden", "model_store", "ort", "ort_api", "registry", "repository", "session"},
         {"ground", "services", "engine"},
     ),
     "formats": (
@@ -53,7 +53,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"ground", "formats"},
     ),
-    "core": ({"api", "record_jobs", "unwrapped"}, {"ground", "services", "engine", "formats", "core"}),
+    "routes": ({"routes", "routes_v2"}, {"ground", "formats", "routes"}),
+    "core": ({"api", "record_jobs", "unwrapped"}, {"ground", "services", "engine", "formats", "routes", "core"}),
     # Not from their own layer: adapters never import adapters.
     "adapters": ({"direct", "http_event", "records"}, {"ground", "core"}),
     "lifecycle": ({"snapstart"}, {"ground", "engine"}),

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from function import cpu, golden
 from function.artifact import PORTABLE, read_record
-from function.session import Models
+from function.registry import Models
 from function.settings import Settings
 from function.tensor import Spec
 from models import manifest, prepare, verify

@@ -43,7 +43,7 @@ from function import cpu
 from function.ort import OPTIMISE_NONE, Session
 from function.errors import PredictError
 from function.ort_api import OrtError
-from function.session import Models
+from function.registry import Models
 from function.settings import Settings
 from function.tensor import Tensor
 

@@ -17,10 +17,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from function import cpu, golden, ort, ort_api, session
+from function import cpu, golden, ort, ort_api, registry, session
 from function.artifact import PORTABLE, read_record, sealed
 from function.errors import PredictError
-from function.session import Models
+from function.registry import Models
 from function.settings import Settings
 from function.tensor import Spec, Tensor
 from tests import support
@@ -112,7 +112,7 @@ PROGRAM = """
 import json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from function import ort
-from function.session import Models
+from function.registry import Models
 from function.settings import Settings
 from function.tensor import Tensor
 
@@ -210,7 +210,7 @@ def test_a_thread_that_waited_for_a_failure_tries_itself(originals: Path, monkey
             raise PredictError("UNAVAILABLE", "the first one fails")
         return real(*arguments)
 
-    monkeypatch.setattr(session, "Model", once_broken)
+    monkeypatch.setattr(registry, "Model", once_broken)
 
     def ask(_: int) -> str:
         try:

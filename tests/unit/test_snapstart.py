@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from function import cpu, golden, ort_api, snapstart
-from function.session import Models
+from function.registry import Models
 from function.settings import Settings
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contract.entries import repository as models
-from tests.contract.entries.servers import ENTRIES, serve
-from tests.contract.entries.wire import Wire
+from tests.contract.entries.servers import ENTRIES
+from tests.contract.entries.wire import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.contract.entries.wire import Wire
 
 
 @pytest.fixture(scope="session")
@@ -22,17 +22,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     models.build(folder)
     return folder
-
-
-@contextmanager
-def connected(repository: Path) -> Iterator[dict[str, Wire]]:
-    """A connection to each entry over `repository`."""
-    with ExitStack() as stack:
-        found = {}
-        for entry in ENTRIES:
-            found[entry] = Wire(entry, stack.enter_context(serve(entry, repository, sys.executable)))
-            stack.callback(found[entry].close)
-        yield found
 
 
 @pytest.fixture(scope="session")

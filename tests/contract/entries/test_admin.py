@@ -10,9 +10,9 @@ import pytest
 from function.api import Api
 from function.message import Request
 from function.settings import Settings
-from tests.contract.entries.conftest import connected
 from tests.contract.entries.repository import echo
 from tests.contract.entries.servers import ADMIN_KEY
+from tests.contract.entries.wire import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

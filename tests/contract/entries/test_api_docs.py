@@ -14,8 +14,9 @@ import pytest
 
 from function import openapi
 from function.admin import HEADER
-from function.api import ROUTES, VERSION
 from function.errors import STATUS_OF_CODE
+from function.routes import ROUTES
+from function.settings import VERSION
 from models.digits_data import held_out
 from tests.contract.entries.servers import ADMIN_KEY, ENTRIES, ROOT, SERVER_PATHS, serve
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from function import openapi
-from function.api import ROUTES, VERSION
 from function.errors import STATUS_OF_CODE
+from function.routes import ROUTES
+from function.settings import VERSION
 from tests.contract.entries.servers import ROOT
 
 if TYPE_CHECKING:

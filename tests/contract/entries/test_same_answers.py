@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from function.api import ROUTES
+from function.routes import ROUTES
 from tests.contract.entries.repository import echo_name
 from tests.contract.entries.servers import SERVER_PATHS
 from tests.contract.entries.test_hostile_requests import CASES
@@ -49,7 +49,7 @@ def corpus() -> Iterator[Sent]:
             yield Sent(f"{other} {pattern} of {method}", other, path)
     for path in ("/nothing", "/v2/", "/v2/models/nobody", "/v2/models/mixed/versions/2", "/v2/models/a%2Fb", "/%00"):
         yield Sent(f"GET {path}", "GET", path)
-    for name in ("%00", "..", "model.onnx", "x" * 300, "%C3%A9", "a%20b", "%2e%2e%2fetc", "a%0Ab", "%FF"):
+    for name in ("%00", "..", "model.onnx", "x" * 300, "%C3%A9", "a%20b", "%2e%2e%2fetc", "a%0Ab"):
         yield Sent(f"a model called {name[:20]}", "GET", f"/v2/models/{name}")
     for ready in (b"", b"{}", b'{"ready": true}', b'{"ready": false}', b'{"ready": 1}', b"[]", b'{"more": 1}'):
         yield Sent(f"index {ready!r}", "POST", "/v2/repository/index", ready)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.contract.entries.servers import ENTRIES, serve
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 LENGTH = "Inference-Header-Content-Length"
 
@@ -65,6 +70,17 @@ class Wire:
 
     def infer(self, model: str, body: object, headers: Mapping[str, str] | None = None) -> Answer:
         return self.post(f"/v2/models/{model}/infer", body, headers)
+
+
+@contextmanager
+def connected(repository: Path) -> Iterator[dict[str, Wire]]:
+    """A connection to each entry over `repository`."""
+    with ExitStack() as stack:
+        found = {}
+        for entry in ENTRIES:
+            found[entry] = Wire(entry, stack.enter_context(serve(entry, repository, sys.executable)))
+            stack.callback(found[entry].close)
+        yield found
 
 
 def with_binary(document: Any, *data: bytes) -> tuple[bytes, dict[str, str]]:

@@ -1,0 +1,82 @@
+"""The benchmarks themselves, with tiny numbers: what they write is whole, and only right answers are timed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import ladder, load, load_slots, memory, payloads, results, servers
+from bench.load_tally import FLOOR, OURS
+from bench.peers import launch
+from models import manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def digits(digits_prepared: Path) -> Manifest:
+    return manifest.read(digits_prepared / "digits")
+
+
+@pytest.fixture
+def loadgen(capsys: pytest.CaptureFixture[str]) -> None:
+    if launch.build_loadgen() is None:
+        pytest.skip(capsys.readouterr().out.strip())
+
+
+@pytest.mark.usefixtures("loadgen")
+def test_load(digits: Manifest) -> None:
+    document = results.check(load.bench(digits, (OURS, FLOOR), 1, 0.4, 10))
+    cells = {(row["system"], row["payload"]) for row in document["rows"] if row["metric"] == "throughput_rps"}
+    assert cells == {(FLOOR, "binary"), *((OURS, name) for name in payloads.NAMES)}
+    for row in document["rows"]:
+        assert row["p50"] > 0 or row["metric"] in ("decode_ms", "encode_ms"), row
+    metrics = {row["metric"] for row in document["rows"] if row["payload"] == "json-nested"}
+    assert metrics >= {"latency_ms", "published_throughput_rps", "published_latency_ms", "decode_ms", "infer_ms"}
+    ratios = {(entry["payload"], entry.get("to_payload", entry["payload"])) for entry in document["ratios"]}
+    assert ratios == {(name, "binary") for name in payloads.NAMES}
+    assert document["machine"]["idle_servers_share_of_a_core"] == 0
+
+
+@pytest.mark.usefixtures("loadgen")
+def test_memory(digits: Manifest) -> None:
+    names = (OURS, memory.WORKERS)
+    document = results.check(memory.bench(digits, names, 1, requests=10, long_run=200, counts=(1, 2)))
+    found = {row["metric"]: row["p50"] for row in document["rows"] if row["system"] == OURS}
+    assert 20 < found["start_rss_mb"] < found["peak_rss_mb"] < 2000
+    assert found["start_anon_mb"] < found["start_pss_mb"] <= found["start_rss_mb"]
+    assert {"rss_after_100_requests_mb", "rss_after_200_requests_mb"} <= set(found)
+    many = {row["metric"]: row["p50"] for row in document["rows"] if row["system"] == memory.WORKERS}
+    extra = many["pss_of_2_workers_mb"] - many["pss_of_1_workers_mb"]
+    assert many["pss_per_extra_worker_mb"] == pytest.approx(extra, abs=0.01)
+    assert 0 < many["anon_per_extra_worker_mb"] < many["rss_of_1_workers_mb"]
+
+
+@pytest.mark.usefixtures("loadgen")
+def test_ladder(digits: Manifest) -> None:
+    document = results.check(ladder.bench(digits, (OURS,), 1, 0.3, (1, 3)))
+    found = {(kind, clients, cores) for _, kind, clients, cores, _ in ladder.points(document)}
+    cores = ladder.core_counts(document["machine"]["cores"])
+    assert found == {(k, c, n) for k in ("throughput", "p99", "cpu", "rss") for c in (1, 3) for n in cores}
+
+
+def test_a_wrong_answer_ends_a_benchmark(digits: Manifest, tmp_path: Path) -> None:
+    (payload,) = payloads.ladder(digits, ["binary"])
+    wrong = replace(payload, expected=list(reversed(payload.expected)))
+    with servers.zeroserve(digits) as server:
+        payload.check(servers.ask(server.url, payload))
+        with pytest.raises(payloads.WrongAnswerError):
+            wrong.check(servers.ask(server.url, wrong))
+    with pytest.raises(payloads.WrongAnswerError), load_slots.floor(digits, wrong, tmp_path):
+        pass
+
+
+def test_a_server_that_does_not_start_says_why(digits: Manifest) -> None:
+    said = pytest.raises(RuntimeError, match="QUEUE_SIZE must be a whole number")
+    with said, servers.zeroserve(digits, {"QUEUE_SIZE": "many"}):
+        pass
