@@ -56,8 +56,8 @@ test-image: $(READY) ## build the image over Debian packages and run it (root, D
 	  { apt-get update -q && apt-get install -y -q --no-install-recommends buildah mmdebstrap qemu-user; }
 	TEST_IMAGE=1 $(PY) -m pytest -q tests/image
 
-validate: $(READY) ## templates and manifests, checked offline
-	$(PY) -m infra.validate
+validate: $(READY) $(CONFORMANCE)/.ready ## templates and manifests, checked offline
+	$(PY) -m infra.validate --kserve-python $(CONFORMANCE)/bin/python
 
 bench: $(READY) ## all benchmarks, one after the other, then the report (about 25 minutes)
 	for part in cold load ladder memory report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}

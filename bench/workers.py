@@ -33,6 +33,7 @@ def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[in
     event = folder / f"{payload.name}.event.json"
     event.write_bytes(payload.event())
     env = {"PYTHONPATH": str(ROOT), "MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
+    env["AWS_LAMBDA_INITIALIZATION_TYPE"] = "lambda-managed-instances"
     # -P: the script's own folder, whose modules are the benchmark's, stays off the path.
     argv = [sys.executable, "-P", str(_PROCESS), str(event)]
     found: dict[int, proc.Memory] = {}

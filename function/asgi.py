@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from function import cpu
 from function.api import Api
-from function.errors import PredictError
+from function.errors import PredictError, invalid
 from function.message import Request, Response, error_response
 from function.metrics import Metrics
 from function.settings import Settings
@@ -29,6 +29,8 @@ SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
 API = Api(SETTINGS)
 METRICS = API.metrics = Metrics()
 WORKERS = cpu.count(SETTINGS.function_memory_mb)
+LARGE_BODY = 1024 * 1024  # bytes
+BODY_SECONDS = 30  # a sender slower than this holds a place that others need
 
 
 class Pool:
@@ -38,6 +40,9 @@ class Pool:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="infer")
         self._limit = workers + queue_size
         self._admitted = 0
+        # Large bodies are read two for each thread, one being worked on and one being received: the others wait in
+        # their senders' sockets, where they take no memory of ours.
+        self.large = asyncio.Semaphore(2 * workers)
 
     def admit(self) -> None:
         """Takes a place before the body is read; PredictError 503 when all are taken. `leave` gives it back."""
@@ -79,8 +84,9 @@ async def endpoint(asgi_request: requests.Request) -> responses.Response:
         else:
             POOL.admit()
             try:
-                request.body = await _body(asgi_request)
-                response = await POOL.respond(request)
+                async with POOL.large if _is_large(asgi_request) else nullcontext():
+                    request.body = await _body(asgi_request)
+                    response = await POOL.respond(request)
             finally:
                 POOL.leave()
     except PredictError as error:
@@ -101,6 +107,11 @@ def _joined(asgi_request: requests.Request) -> dict[str, str]:
     return headers
 
 
+def _is_large(asgi_request: requests.Request) -> bool:
+    declared = asgi_request.headers.get("content-length", "")
+    return not declared.isdigit() or int(declared) > LARGE_BODY
+
+
 async def _body(asgi_request: requests.Request) -> bytes:
     """The whole body; PredictError 413 as soon as it is known to be too long, before it has all come."""
     limit = SETTINGS.max_body_bytes
@@ -108,11 +119,15 @@ async def _body(asgi_request: requests.Request) -> bytes:
     size, chunks = 0, []
     if declared.isdigit() and int(declared) > limit:
         raise _too_long(limit)
-    async for chunk in asgi_request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_long(limit)
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in asgi_request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_long(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise invalid(f"the body did not arrive within {BODY_SECONDS} s; {size} bytes of it came") from None
     return b"".join(chunks)
 
 

@@ -26,6 +26,11 @@ if API.settings.initialization_type != "on-demand":
         from function import snapstart
 
         snapstart.register(API.models)
+SHARES_MACHINE = API.settings.initialization_type == "lambda-managed-instances"
+if SHARES_MACHINE:
+    from function import memory
+
+    memory.return_large_buffers()
 
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
@@ -59,4 +64,7 @@ def handler(event: Any, context: Any) -> Any:
     answer: Any = response.body if adapter is None else adapter[1](event, response)
     # 5. Tell the log.
     report(API.settings, log, request, response, answer["statusCode"] if adapter else None)
+    # 6. Leave little behind where other processes could use it.
+    if SHARES_MACHINE:
+        memory.after(request.bytes_in)
     return answer

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import time
 from contextlib import contextmanager
 
-from function import cpu, repository
-from function.artifact import PORTABLE
+from function import artifact, cpu, repository
 from function.aws_credentials import AwsError
 from function.download import download
 from function.errors import PredictError
@@ -40,7 +38,7 @@ class ModelStore:
         try:
             self._bucket, prefix = parse_uri(self._uri)
         except ValueError as error:
-            raise self._unavailable(f"MODEL_URI: {error}") from None
+            raise self.unavailable(f"MODEL_URI: {error}") from None
         self._prefix = prefix.rstrip("/") + "/" if prefix else ""
         digest = hashlib.sha256(f"{settings.aws_endpoint_url} {self._uri}".encode()).hexdigest()[:16]
         self._root = os.path.join(self._cache, digest)
@@ -66,7 +64,7 @@ class ModelStore:
         family = cpu.family(cpu.flags())
         with self._explained(), self._locked() as deadline:
             if family is None or not self._fetch_family(family, ort_version, deadline):
-                self._fetch_family(PORTABLE, None, deadline)
+                self._fetch_family(artifact.PORTABLE, None, deadline)
 
     def discard(self) -> None:
         """Forgets what is here, so that the next request fetches it again."""
@@ -78,18 +76,20 @@ class ModelStore:
         if os.path.isdir(target):
             return True
         try:
-            raw = self._document(f"{family}/artifact.json")
+            raw = self._document(f"{family}/{artifact.RECORD}")
         except AwsError as error:
-            if error.status == 404 and family != PORTABLE:
+            if error.status == 404 and family != artifact.PORTABLE:
                 return False
             raise
-        record = json.loads(raw)
-        if ort_version not in (None, record["ort_version"]):
-            return False
         part = target + ".part"
         shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
         os.makedirs(part)
         try:
+            _replace(os.path.join(part, artifact.RECORD), raw)
+            record = artifact.read_record(part)
+            if ort_version not in (None, record["ort_version"]):
+                shutil.rmtree(part)
+                return False
             files = [(self._key(family, name), self._place(part, name), row) for name, row in record["files"].items()]
             download(self._s3, self._bucket, files, STALL, deadline)
             for _, path, row in files:
@@ -97,7 +97,6 @@ class ModelStore:
             for _, path, _ in files:
                 if os.path.dirname(path) != part:  # what all families share
                     os.replace(path, path.removesuffix(".part"))
-            _replace(os.path.join(part, "artifact.json"), raw)
             os.rename(part, target)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
@@ -143,12 +142,13 @@ class ModelStore:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (AwsError, OSError) as error:
-            raise self._unavailable(str(error)) from error
+        except (AwsError, OSError, artifact.MismatchError) as error:
+            raise self.unavailable(str(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._unavailable(f"it is damaged ({error})") from error
+            raise self.unavailable(f"it is damaged ({error})") from error
 
-    def _unavailable(self, reason: str) -> PredictError:
+    def unavailable(self, reason: str) -> PredictError:
+        """The error of a model that is not to be had now."""
         message = f"model {self._name!r} could not be fetched from {self._uri}: {reason}; the next request tries again"
         return PredictError("UNAVAILABLE", message)
 

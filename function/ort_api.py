@@ -88,6 +88,9 @@ def find_library() -> str:
     raise OrtError(3, f"libonnxruntime was not found on sys.path; install it: {_INSTALL}")
 
 
+initialising = threading.Event()  # ORT's own initialisation has begun: 15 ms in which the GIL is free
+
+
 class Api:
     """The loaded library: one environment, one CPU memory description and the functions of _FUNCTIONS."""
 
@@ -109,6 +112,7 @@ class Api:
             prototype = ctypes.CFUNCTYPE(c_void_p if has_status else result, *arguments)
             function = prototype(table[position])
             setattr(self, name, self._checked(function) if has_status else function)
+        initialising.set()
         self.env = self.made("CreateEnv", LOG_ERROR, b"zeroserve")
         self.allocator = self.made("GetAllocatorWithDefaultOptions")
         self.memory = self.made("CreateCpuMemoryInfo", 0, 0)

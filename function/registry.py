@@ -70,10 +70,12 @@ class Models:
     def begin(self, name: str) -> Callable[[], Model]:
         """Starts loading the model, so that it loads while the caller decodes; the result waits for it, as `get`.
 
-        Loading is ORT's work, outside the GIL: on two CPUs 12 ms of a cold start pass at the same time as the decoding.
+        Loading is ORT's work, outside the GIL: on two CPUs decoding passes at the same time.
         """
         if name in self._models:
             return lambda: self.get(name)
+        from function import ort_api  # with ctypes 4 ms, needed by any load
+
         outcome: list[Model | BaseException] = []
 
         def load() -> None:
@@ -84,6 +86,9 @@ class Models:
 
         thread = threading.Thread(target=load, name=f"load {name}")
         thread.start()
+        # Let it get to where it needs no GIL: decoding a large body holds the GIL for longer than that takes.
+        while thread.is_alive() and not ort_api.initialising.wait(0.01):
+            pass
 
         def result() -> Model:
             thread.join()
@@ -129,6 +134,6 @@ class Models:
         self._store.fetch(ort_api.api().version)
         try:
             return Model(metadata, self._settings)
-        except PredictError:
+        except PredictError as error:
             self._store.discard()  # what cannot be loaded is fetched again
-            raise
+            raise self._store.unavailable(f"what came cannot be loaded: {error.message}") from error

@@ -57,7 +57,7 @@ class Valkey:
         url = self._url
         plain = socket.create_connection((url.hostname or "", url.port or _PORT), self._timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if url.scheme.endswith("s"):
+        if url.scheme in ("rediss", "valkeys"):
             import ssl  # 50 ms with the authorities
 
             plain = ssl.create_default_context().wrap_socket(plain, server_hostname=url.hostname)

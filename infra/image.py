@@ -35,7 +35,16 @@ def build_command(
     tool: Sequence[str], model: str, base_image: str = "", platform: str = "", tag: str = ""
 ) -> list[str]:
     """The whole command line. PIP_CONFIG_FILE and PIP_CERT of this environment reach the build as secrets."""
-    command = [*tool, "build", "-f", "infra/Dockerfile", "-t", tag or f"zeroserve:{model}", "--build-arg", f"MODEL={model}"]
+    command = [
+        *tool,
+        "build",
+        "-f",
+        "infra/Dockerfile",
+        "-t",
+        tag or f"zeroserve:{model}",
+        "--build-arg",
+        f"MODEL={model}",
+    ]
     if tool[0] != "docker":
         command += ["--format", "docker"]  # OCI's own format has no health check
     if tool[0] == "buildah" and not (shutil.which("crun") or shutil.which("runc")):
@@ -59,7 +68,9 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if not (ROOT / "models" / arguments.model / "prepared").is_dir():
-            raise ImageError(f"models/{arguments.model} is not prepared; run: python -m models.prepare {arguments.model}")
+            raise ImageError(
+                f"models/{arguments.model} is not prepared; run: python -m models.prepare {arguments.model}"
+            )
         command = build_command(builder(), arguments.model, arguments.base_image, arguments.platform)
     except ImageError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -79,12 +79,18 @@ class Proxy:
     def __init__(self, target: str) -> None:
         self.target = target.removeprefix("http://")
         self.seen: list[tuple[str, str]] = []
+        self.statuses: list[int] = []  # of the next answers, where not the server's own
+        self._connections: list[socket.socket] = []
         self.misbehave: Callable[[str, str, bytes], Any] = lambda _method, _path, body: body
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                proxy._connections.append(self.connection)
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -97,7 +103,7 @@ class Proxy:
                 sent = proxy.misbehave(self.command, self.path, content)
                 pieces = [sent] if isinstance(sent, bytes) else sent
                 length = len(sent) if isinstance(sent, bytes) else len(content)
-                self.send_response_only(response.status)
+                self.send_response_only(proxy.statuses.pop(0) if proxy.statuses else response.status)
                 for name, value in response.getheaders():
                     if name.lower() not in ("content-length", "connection", "transfer-encoding"):
                         self.send_header(name, value)
@@ -124,6 +130,12 @@ class Proxy:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close_connections(self) -> None:
+        """As a server does after a pause."""
+        for connection in self._connections:
+            connection.shutdown(socket.SHUT_RDWR)
+        self._connections.clear()
 
     def close(self) -> None:
         self._server.shutdown()

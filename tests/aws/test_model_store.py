@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function import cpu, download, model_store
+from function import artifact, cpu, download, model_store
 from infra.emulator import Emulator
 from models import manifest, publish
 from tests.contract.client import Answer, Client, http_event, new_client
@@ -184,6 +184,12 @@ def test_versions_are_keys(
     assert old.get("/v2/models/digits").json["versions"] == ["1"]
 
 
+def _record(s3: Any, bucket: str, key: str) -> dict[str, Any]:
+    """An artifact.json without its seal."""
+    found: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return {name: found[name] for name in list(found)[:-1]}
+
+
 def _renew_records(s3: Any, bucket: str, uri: str) -> None:
     import zlib
 
@@ -191,10 +197,10 @@ def _renew_records(s3: Any, bucket: str, uri: str) -> None:
     content = s3.get_object(Bucket=bucket, Key=f"{prefix}/model.json")["Body"].read()
     for each in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]:
         if each["Key"].endswith("artifact.json"):
-            record = json.loads(s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+            record = _record(s3, bucket, each["Key"])
             digest = hashlib.sha256(content).hexdigest()
             record["files"]["../model.json"] = {"bytes": len(content), "crc32": zlib.crc32(content), "sha256": digest}
-            s3.put_object(Bucket=bucket, Key=each["Key"], Body=json.dumps(record).encode())
+            s3.put_object(Bucket=bucket, Key=each["Key"], Body=artifact.sealed(record))
 
 
 def test_the_portable_artifact_serves_where_the_family_is_missing_or_of_another_ort(
@@ -203,9 +209,9 @@ def test_the_portable_artifact_serves_where_the_family_is_missing_or_of_another_
     if FAMILY == "portable":
         pytest.skip("this CPU has no family of its own")
     key = key_of(published, f"{FAMILY}/artifact.json")
-    record = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    record = _record(s3, bucket, key)
     published |= {"AWS_ENDPOINT_URL": proxy.url}
-    for number, body in enumerate((json.dumps(record | {"ort_version": "1.0.0"}).encode(), None)):
+    for number, body in enumerate((artifact.sealed(record | {"ort_version": "1.0.0"}), None)):
         if body is None:
             s3.delete_object(Bucket=bucket, Key=key)
         else:
@@ -245,9 +251,9 @@ def test_a_file_name_that_leads_out_of_the_folder(
     published: dict[str, str], nothing: Path, s3: Any, bucket: str
 ) -> None:
     key = key_of(published, f"{FAMILY}/artifact.json")
-    record = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    record = _record(s3, bucket, key)
     record["files"]["../../../escaped"] = record["files"].pop("weights.bin")
-    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(record).encode())
+    s3.put_object(Bucket=bucket, Key=key, Body=artifact.sealed(record))
     assert "names the file '../../../escaped'" in unavailable(new_client(nothing, **published).post("/classify", PNG))
 
 

@@ -57,7 +57,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "core": ({"api", "record_jobs", "unwrapped"}, {"ground", "services", "engine", "formats", "routes", "core"}),
     # Not from their own layer: adapters never import adapters.
     "adapters": ({"direct", "http_event", "records"}, {"ground", "core"}),
-    "lifecycle": ({"snapstart"}, {"ground", "engine"}),
+    "lifecycle": ({"memory", "snapstart"}, {"ground", "engine", "formats"}),
     # Nothing imports an entry.
     "entries": ({"asgi", "handler", "server"}, {"ground", "services", "core", "adapters", "lifecycle"}),
 }
