@@ -21,6 +21,8 @@ $(READY): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	@# venv brings setuptools before Python 3.12; its .pth file adds a millisecond to the start of every interpreter
+	$(PY) -m pip uninstall --quiet --yes setuptools
 	touch $@
 
 prepare: $(READY) ## artifacts of MODEL for this machine

@@ -163,9 +163,9 @@ def _url(functions: Any, plan: Plan) -> str:
     target = {"FunctionName": plan.name, "Qualifier": ALIAS}
     settings = target | {"AuthType": "NONE" if plan.public else "AWS_IAM"}
     try:
-        url = functions.update_function_url_config(**settings)["FunctionUrl"]
-    except functions.exceptions.ResourceNotFoundException:
         url = functions.create_function_url_config(**settings)["FunctionUrl"]
+    except functions.exceptions.ResourceConflictException:
+        url = functions.update_function_url_config(**settings)["FunctionUrl"]
     # A public URL takes both permissions; without the second one every call is a 403.
     for statement, action, condition in (
         ("public-url", "lambda:InvokeFunctionUrl", {"FunctionUrlAuthType": "NONE"}),

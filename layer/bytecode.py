@@ -27,6 +27,14 @@ def find_python(version: str) -> str | None:
     return None
 
 
+def missing(version: str) -> str:
+    """What to tell whoever packs without an interpreter of `version`."""
+    return (
+        f"There is no python{version} on the PATH, so no byte code is packed and each cold start compiles the sources. "
+        "Install one and run the command again"
+    )
+
+
 def compile_tree(folder: Path, location: str, python: str) -> None:
     """Writes __pycache__ for every module of `folder`, which will be found at `location` where it runs.
 

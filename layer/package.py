@@ -54,10 +54,7 @@ def build(
             lines.append(_line(path, sizes[path.name]) + f"  Python {python_version}")
     check_size(size, sizes)
     if not python:
-        lines.append(
-            f"There is no python{python_version} on the PATH, so the zips have no byte code and each cold start "
-            "compiles the sources. Install one and run the command again"
-        )
+        lines.append(bytecode.missing(python_version))
     return lines
 
 
