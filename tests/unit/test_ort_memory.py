@@ -78,6 +78,7 @@ def test_memory_is_held_as_long_as_the_outputs_are(tmp_path: Path) -> None:
 
 def test_every_object_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ORT makes and what it is given back, counted by kind, over good and failing loads and runs."""
+    gc.collect()  # what earlier tests left is not of this one's making
     api = ort_api.api()
     live: dict[int, str] = {}
     makers = {"CreateSession", "CreateSessionOptions", "CreateTensorAsOrtValue", "CreateTensorWithDataAsOrtValue"}

@@ -139,7 +139,7 @@ def test_byte_code_is_the_same_each_time(tmp_path: Path) -> None:
         written.append(compiled.read_bytes())
     assert written[0] == written[1]
     assert b"/var/task/module.py" in written[0]
-    (tmp_path / "one" / "module.py").write_text("not python")
+    (tmp_path / "one" / "module.py").write_text("def :")
     with pytest.raises(bytecode.BytecodeError, match="does not compile"):
         bytecode.compile_tree(tmp_path / "one", "/var/task", python)
 
