@@ -15,7 +15,7 @@ from tqdm import tqdm
 from bench import cold_report, machine, page_cache, payloads, results
 from bench.cold_report import FIRST
 from bench.cold_run import NoAnswerError
-from bench.cold_systems import FloorSystem, GoSystem, ProcessSystem, naive_lambda_rie, zeroserve_rie
+from bench.cold_systems import FloorSystem, GoSystem, ProcessSystem, naive_lambda_rie, zeroserve_packaged, zeroserve_rie
 from bench.page_cache import PageCacheError
 from bench.payloads import WrongAnswerError
 from bench.peers import launch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bench.payloads import Payload
     from models.manifest import Manifest
 
-SYSTEMS = ("zeroserve-rie", "naive-lambda-rie", "zeroserve-process", "goserve-peer", "ort-floor")
+SYSTEMS = ("zeroserve-rie", "zeroserve-packaged", "naive-lambda-rie", "zeroserve-process", "goserve-peer", "ort-floor")
 PAYLOADS = ("json-nested", "binary", "jpeg")
 GO_THREADS = {"goserve-peer, ORT's default of threads": 0, "goserve-peer, 1 thread": 1}
 FAILURES = (ManifestError, EmulatorError, RieError, NoAnswerError, WrongAnswerError, PageCacheError)
@@ -41,6 +41,8 @@ RATIOS = (
     (("zeroserve-process", "json-nested"), ("goserve-peer", "json-nested")),
     (("zeroserve-process", "binary"), ("goserve-peer", "json-nested")),
     (("zeroserve-rie", "jpeg"), ("naive-lambda-rie", "jpeg")),
+    (("zeroserve-packaged", "json-nested"), ("zeroserve-rie", "json-nested")),
+    (("zeroserve-packaged", "jpeg"), ("zeroserve-rie", "jpeg")),
     (("zeroserve-process", "binary"), ("ort-floor", "binary")),
 )
 
@@ -51,6 +53,8 @@ def build(names: Sequence[str], model: Manifest, folder: Path) -> list[System]:
     for name in (name for name in SYSTEMS if name in names):
         if name == "zeroserve-rie":
             made.append(zeroserve_rie(model))
+        elif name == "zeroserve-packaged":
+            made.append(zeroserve_packaged(model, folder))
         elif name == "naive-lambda-rie":
             made.append(naive_lambda_rie(model))
         elif name == "zeroserve-process":

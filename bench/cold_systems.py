@@ -17,6 +17,7 @@ from function import artifact, cpu, ort_api, repository
 from infra.emulator import Emulator
 from infra.payload import HttpResponse, decode_answer
 from infra.rie import ROOT
+from layer.unpack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,6 +170,21 @@ class GoSystem:
 def zeroserve_rie(model: Manifest) -> RieSystem:
     """This project's function in the emulator."""
     return RieSystem("zeroserve-rie", ALL_PAYLOADS, "function.handler.handler", _model_env(model))
+
+
+def zeroserve_packaged(model: Manifest, folder: Path) -> RieSystem:
+    """function.zip and the layer as Lambda lays them out, unpacked into `folder`, with nothing else on the path."""
+    packaged = unpack(folder / "packaged", [model.name])
+    environment = {**packaged.env, "MODEL_NAME": model.name}
+    payloads = ("json-nested", "jpeg")
+    return RieSystem(
+        "zeroserve-packaged",
+        payloads,
+        "function.handler.handler",
+        environment,
+        cwd=packaged.cwd,
+        python=packaged.python,
+    )
 
 
 def naive_lambda_rie(model: Manifest) -> RieSystem:
