@@ -75,16 +75,18 @@ class Api:
         return response
 
     def begin(self, request: Request, metadata: Metadata) -> Callable[[], Model]:
-        """Begins to load the model if need be; the result waits for it, and that wait is the phase `load`."""
+        """Begins to load the model if need be; the result waits for it. What of that is waiting is the phase `load`."""
         request.model = (metadata.name, metadata.version)
-        loaded, model = self.models.loaded(metadata.name), self.models.begin(metadata.name)
+        if self.models.loaded(metadata.name):
+            model = self.models.get(metadata.name)
+            request.family = model.artifact.family
+            return lambda: model
+        with Phase(request, "load"):
+            result = self.models.begin(metadata.name)
 
         def ready() -> Model:
-            if loaded:
-                found = model()
-            else:
-                with Phase(request, "load"):
-                    found = model()
+            with Phase(request, "load"):
+                found = result()
             request.family = found.artifact.family
             return found
 

@@ -1,23 +1,37 @@
-"""Less memory kept between requests, where many processes share one machine (Lambda Managed Instances)."""
+"""How glibc's malloc hands out memory, and what is kept between requests: Lambda's kinds of machine want opposites."""
 
 from __future__ import annotations
 
 from function import json_body
 
 LARGE = 1024 * 1024  # bytes: of a body that leaves enough behind, and of a buffer that is worth a mapping of its own
-_M_MMAP_THRESHOLD = -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
 def return_large_buffers() -> None:
-    """From now on glibc gives each large buffer back to the system when it is freed, for other processes to use.
+    """Where many processes share one machine: each large buffer goes back to the system when it is freed.
 
-    By default it raises its limit with the largest buffer so far, and keeps them.
+    By default glibc raises its limit with the largest buffer so far, and keeps them.
     """
+    _mallopt({_M_MMAP_THRESHOLD: LARGE})
+
+
+def grow_in_large_steps() -> None:
+    """Where a process has its machine to itself: the heap grows by 16 MB at a time and is not given back.
+
+    Loading and decoding allocate 30 MB in small pieces, from two threads that wait for each other whenever one asks the
+    system for more. 6 of 65 ms of a cold start; a warm request is as fast as before.
+    """
+    _mallopt({_M_TOP_PAD: 16 << 20, _M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20})
+
+
+def _mallopt(values: dict[int, int]) -> None:
     import ctypes  # loaded with ORT
 
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none and do so anyway
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
     if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, LARGE)
+        for parameter, value in values.items():
+            mallopt(parameter, value)
 
 
 def after(body_bytes: int) -> None:

@@ -57,7 +57,7 @@ class Response:
 
 
 class Phase:
-    """Times a block into request.phases, in milliseconds."""
+    """Adds the milliseconds of a block to request.phases."""
 
     __slots__ = ("name", "request", "start")
 
@@ -68,7 +68,8 @@ class Phase:
         self.start = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.request.phases[self.name] = (time.perf_counter() - self.start) * 1000
+        milliseconds = (time.perf_counter() - self.start) * 1000
+        self.request.phases[self.name] = self.request.phases.get(self.name, 0.0) + milliseconds
 
 
 def json_response(status: int, obj: Any) -> Response:

@@ -357,12 +357,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)  # the weights are still mapped
 
 
-def test_a_full_disk(published: dict[str, str], nothing: Path, small_disk: Path, right: bytes) -> None:
-    published |= {"MODEL_CACHE": str(small_disk / "fetched")}
+def test_a_full_disk(published: dict[str, str], nothing: Path, small_disk: Path, proxy: Proxy, right: bytes) -> None:
+    published |= {"MODEL_CACHE": str(small_disk / "fetched"), "AWS_ENDPOINT_URL": proxy.url}
     function = new_client(nothing, **published)
     for _ in range(2):
         assert "No space left on device" in unavailable(function.post("/classify", PNG))
         assert not left_over(published)
+    assert times(proxy, f"{FAMILY}/weights.bin") == 0  # known before anything is fetched
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     assert function.post("/classify", PNG).body == right
 

@@ -35,7 +35,7 @@ def binary_request(batch: int = 1) -> tuple[bytes, dict[str, str]]:
 def test_server_timing_tells_the_phases_and_cold_once(digits_prepared: Path, picture: bytes) -> None:
     client = new_client(digits_prepared)
     first = client.post("/classify", picture)
-    assert list(first.phases) == ["init", "decode", "load", "infer", "encode", "cold"]
+    assert list(first.phases) == ["init", "load", "decode", "infer", "encode", "cold"]
     assert all(first.phases[name] > 0 for name in ("init", "decode", "infer", "encode"))
     second = client.post("/classify", picture)
     assert list(second.phases) == ["init", "decode", "infer", "encode"]

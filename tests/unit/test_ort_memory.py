@@ -110,6 +110,7 @@ def test_every_object_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(api, name, call)
 
+    gc.collect()  # what earlier tests left is not counted
     monkeypatch.setattr(api, "GetErrorCode", spy_status)
     monkeypatch.setattr(api, "made", spy_made)
     monkeypatch.setattr(api, "Run", spy_run)
