@@ -27,7 +27,6 @@ class Models:
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
         self._store: ModelStore | None = None
-        self.before_load: Callable[[], None] = lambda: None  # an entry's own preparations
         if settings.model_uri:
             from function.model_store import ModelStore  # brings http.client, which costs 70 ms
 
@@ -120,7 +119,6 @@ class Models:
             return self._loading.setdefault(name, threading.Lock())
 
     def _load(self, metadata: Metadata) -> Model:
-        self.before_load()
         model = self._published(metadata) or Model(metadata, self._settings)
         if model.artifact.warning:
             print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
