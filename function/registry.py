@@ -6,6 +6,7 @@ import sys
 import threading
 
 from function import repository
+from function.background import Background
 from function.errors import PredictError
 from function.session import Model
 
@@ -76,27 +77,11 @@ class Models:
             return lambda: self.get(name)
         from function import ort_api  # with ctypes 4 ms, needed by any load
 
-        outcome: list[Model | BaseException] = []
-
-        def load() -> None:
-            try:
-                outcome.append(self.get(name))
-            except BaseException as error:  # noqa: BLE001  (raised again where the result is wanted)
-                outcome.append(error)
-
-        thread = threading.Thread(target=load, name=f"load {name}")
-        thread.start()
+        loading = Background(lambda: self.get(name))
         # Let it get to where it needs no GIL: decoding a large body holds the GIL for longer than that takes.
-        while thread.is_alive() and not ort_api.initialising.wait(0.01):
+        while loading.running() and not ort_api.initialising.wait(0.01):
             pass
-
-        def result() -> Model:
-            thread.join()
-            if isinstance(outcome[0], BaseException):
-                raise outcome[0]
-            return outcome[0]
-
-        return result
+        return loading.result
 
     def load(self, name: str, folder: str) -> Metadata:
         """Loads the model `name` from the model folder `folder`, in place of the one that had the name.

@@ -6,6 +6,7 @@ import os
 import threading
 
 from function import artifact, cpu, repository
+from function.background import Background
 from function.errors import PredictError, invalid
 from function.tensor import Tensor, element_count
 
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from function.artifact import Artifact
     from function.ort import Session
     from function.repository import Metadata
     from function.settings import Settings
@@ -30,14 +32,17 @@ class Model:
 
         self.metadata = metadata
         try:
-            version = ort_api.api().version
+            version = ort_api.library().version
+            # Reading and checking the files needs no GIL either: it passes while ORT initialises itself.
+            choosing = Background(lambda: artifact.choose(metadata, version, cpu.flags()))
+            ort_api.api()
         except ort_api.OrtError as error:  # it says how to mend the installation; preparing again would not
             raise PredictError("UNAVAILABLE", f"ONNX Runtime cannot be loaded: {error}") from error
         threads = settings.intra_op_threads or cpu.count(settings.function_memory_mb)
         self._graphs: dict[str, Session] = {}
         self._graphs_lock = threading.Lock()
         try:
-            self.artifact = artifact.choose(metadata, version, cpu.flags())
+            self.artifact: Artifact = choosing.result()
             level = artifact.optimise_level(self.artifact.family)
             self._session = Session(self.artifact.graph, optimise=level, threads=threads)
         except ort_api.OrtError as error:

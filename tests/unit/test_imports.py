@@ -23,7 +23,7 @@ HEAVY = {"PIL", "asyncio", "boto3", "mangum", "numpy", "onnxruntime", "starlette
 HOT = {
     "__future__": "0.1 ms: annotations that are not evaluated, so that no type is imported",
     "csimdjson": "7 ms: parses 3 MB of JSON in 6 ms instead of 59",
-    "ctypes": "2 ms: tells malloc how to grow, calls ONNX Runtime, whose Python package costs 35 ms and numpy's 100 more",
+    "ctypes": "2 ms: tells malloc how to grow, calls ORT, whose Python package costs 35 ms and numpy's 100 more",
     "gc": "built in: no collection before the second request saves 3 ms",
     "json": "7 ms, but awslambdaric has it already: model.json, and the answer",
     "mmap": "0.2 ms: the weights' CRC-32 without a copy",

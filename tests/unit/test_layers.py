@@ -13,7 +13,7 @@ FUNCTION = Path(__file__).parents[2] / "function"
 
 # layer -> (its modules, the layers that they may import from)
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
-    "ground": ({"cpu", "errors", "message", "settings", "tensor"}, {"ground"}),
+    "ground": ({"background", "cpu", "errors", "message", "settings", "tensor"}, {"ground"}),
     "services": (
         {
             "aws",
