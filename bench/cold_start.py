@@ -15,12 +15,21 @@ from tqdm import tqdm
 from bench import cold_report, machine, page_cache, payloads, results
 from bench.cold_report import FIRST
 from bench.cold_run import NoAnswerError
-from bench.cold_systems import FloorSystem, GoSystem, ProcessSystem, naive_lambda_rie, zeroserve_packaged, zeroserve_rie
+from bench.cold_systems import (
+    PACKAGED,
+    FloorSystem,
+    GoSystem,
+    ProcessSystem,
+    naive_lambda_rie,
+    zeroserve_packaged,
+    zeroserve_rie,
+)
 from bench.page_cache import PageCacheError
 from bench.payloads import WrongAnswerError
 from bench.peers import launch
 from infra.emulator import EmulatorError
 from infra.rie import ROOT, RieError
+from layer.unpack import unpack
 from models import manifest
 from models.manifest import ManifestError
 
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
 
     from bench.cold_systems import System
     from bench.payloads import Payload
+    from layer.unpack import Packaged
     from models.manifest import Manifest
 
 SYSTEMS = ("zeroserve-rie", "zeroserve-packaged", "naive-lambda-rie", "zeroserve-process", "goserve-peer", "ort-floor")
@@ -47,14 +57,14 @@ RATIOS = (
 )
 
 
-def build(names: Sequence[str], model: Manifest, folder: Path) -> list[System]:
+def build(names: Sequence[str], model: Manifest, folder: Path, packaged: Packaged | None) -> list[System]:
     """The named systems, in the order of SYSTEMS; the Go peer twice, or left out where it cannot be built."""
     made: list[System] = []
     for name in (name for name in SYSTEMS if name in names):
         if name == "zeroserve-rie":
             made.append(zeroserve_rie(model))
-        elif name == "zeroserve-packaged":
-            made.append(zeroserve_packaged(model, folder))
+        elif name == PACKAGED and packaged:
+            made.append(zeroserve_packaged(packaged))
         elif name == "naive-lambda-rie":
             made.append(naive_lambda_rie(model))
         elif name == "zeroserve-process":
@@ -97,15 +107,24 @@ def bench(
     versions = machine.versions()
     files: dict[str, dict[Path, int]] = {}
     ladder = payloads.ladder(model, payload_names)
-    with tempfile.TemporaryDirectory() as folder:
-        systems = build(names, model, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        packaged = unpack(folder / "packaged", [model.name]) if PACKAGED in names else None
+        if packaged:
+            packaged.env["MODEL_NAME"] = model.name
+        systems = build(names, model, folder, packaged)
         samples = measure(systems, ladder, runs, drop_caches=drop_caches)
         for system in systems:
             if isinstance(system, ProcessSystem):
                 for payload in ladder:
-                    files[payload.name] = system.touched(payload, model)
-                    for metric, total in files_totals(files[payload.name], model).items():
+                    files[payload.name] = system.touched(payload, model.prepared)
+                    deployed = (Path(sysconfig.get_paths()["platlib"]), ROOT / "function", model.prepared)
+                    for metric, total in files_totals(files[payload.name], deployed).items():
                         samples.add(system.name, payload.name, metric, total)
+        for payload in ladder if packaged else ():
+            found = ProcessSystem(model, folder, packaged).touched(payload, packaged.cwd / "models")
+            for metric, total in files_totals(found, (packaged.cwd, packaged.cwd.parents[1] / "opt")).items():
+                samples.add(PACKAGED, payload.name, metric, total)
     variants = [system.name for system in systems if system.name in GO_THREADS]
     if variants and samples.values(variants[0], "json-nested", FIRST):
         best = samples.keep_best(variants, "goserve-peer", "json-nested", FIRST)
@@ -116,9 +135,8 @@ def bench(
     return document | {"ratios": samples.ratios(FIRST, RATIOS)}, files
 
 
-def files_totals(touched: dict[Path, int], model: Manifest) -> dict[str, float]:
-    """MB of all files that a cold start touched, and of those that are deployed: without interpreter and system."""
-    deployed = (Path(sysconfig.get_paths()["platlib"]), ROOT / "function", model.prepared)
+def files_totals(touched: dict[Path, int], deployed: Sequence[Path]) -> dict[str, float]:
+    """MB of all files that a cold start touched, and of those in `deployed`: without interpreter and system."""
     own = sum(size for path, size in touched.items() if any(path.is_relative_to(folder) for folder in deployed))
     return {"files_touched_mb": sum(touched.values()) / 1e6, "deployed_files_touched_mb": own / 1e6}
 

@@ -17,15 +17,16 @@ from function import artifact, cpu, ort_api, repository
 from infra.emulator import Emulator
 from infra.payload import HttpResponse, decode_answer
 from infra.rie import ROOT
-from layer.unpack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.payloads import Payload
+    from layer.unpack import Packaged
     from models.manifest import Manifest
 
 HERE = Path(__file__).parent
+PACKAGED = "zeroserve-packaged"
 ALL_PAYLOADS = ("json-nested", "json-flat", "binary", "jpeg")
 
 
@@ -83,16 +84,17 @@ class ProcessSystem:
     name = "zeroserve-process"
     payloads: tuple[str, ...] = ALL_PAYLOADS
 
-    def __init__(self, model: Manifest, folder: Path) -> None:
-        """`folder` takes the events as files."""
+    def __init__(self, model: Manifest, folder: Path, packaged: Packaged | None = None) -> None:
+        """`folder` takes the events as files; the function is the source tree's, or the packaged one."""
         self._folder = folder
-        self._env = {"PYTHONPATH": str(ROOT), **_model_env(model)}
+        self._python = packaged.python if packaged else sys.executable
+        self._env = packaged.env if packaged else {"PYTHONPATH": str(ROOT), **_model_env(model)}
 
     def run(self, payload: Payload) -> Run:
         event = self._folder / f"{payload.name}.event.json"
         event.write_bytes(payload.event())
         start = time.monotonic_ns()
-        with spawned(process_command(event), self._env) as process:
+        with spawned([self._python, *process_command(event)[1:]], self._env) as process:
             answer = process.line("answer ")
             end = time.monotonic_ns()
             stamps, modules = json.loads(process.line("seen "))
@@ -104,9 +106,9 @@ class ProcessSystem:
         run.files.update((path, 0) for path in map(Path, modules) if path not in run.files)
         return run
 
-    def touched(self, payload: Payload, model: Manifest) -> dict[Path, int]:
+    def touched(self, payload: Payload, artifacts: Path) -> dict[Path, int]:
         """Bytes of each file that a cold start with this payload needs: what a lazily loaded image would fetch."""
-        return page_cache.touched(model.prepared, lambda: self.run(payload).files)
+        return page_cache.touched(artifacts, lambda: self.run(payload).files)
 
 
 class FloorSystem:
@@ -172,19 +174,10 @@ def zeroserve_rie(model: Manifest) -> RieSystem:
     return RieSystem("zeroserve-rie", ALL_PAYLOADS, "function.handler.handler", _model_env(model))
 
 
-def zeroserve_packaged(model: Manifest, folder: Path) -> RieSystem:
-    """function.zip and the layer as Lambda lays them out, unpacked into `folder`, with nothing else on the path."""
-    packaged = unpack(folder / "packaged", [model.name])
-    environment = {**packaged.env, "MODEL_NAME": model.name}
-    payloads = ("json-nested", "jpeg")
-    return RieSystem(
-        "zeroserve-packaged",
-        payloads,
-        "function.handler.handler",
-        environment,
-        cwd=packaged.cwd,
-        python=packaged.python,
-    )
+def zeroserve_packaged(packaged: Packaged) -> RieSystem:
+    """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
+    where = {"cwd": packaged.cwd, "python": packaged.python}
+    return RieSystem(PACKAGED, ("json-nested", "jpeg"), "function.handler.handler", packaged.env, **where)
 
 
 def naive_lambda_rie(model: Manifest) -> RieSystem:
