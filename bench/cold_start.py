@@ -118,13 +118,15 @@ def bench(
             if isinstance(system, ProcessSystem):
                 for payload in ladder:
                     files[payload.name] = system.touched(payload, model.prepared)
-                    deployed = (Path(sysconfig.get_paths()["platlib"]), ROOT / "function", model.prepared)
-                    for metric, total in files_totals(files[payload.name], deployed).items():
+                    source = (Path(sysconfig.get_paths()["platlib"]), ROOT / "function", model.prepared)
+                    for metric, total in files_totals(files[payload.name], source).items():
                         samples.add(system.name, payload.name, metric, total)
-        for payload in ladder if packaged else ():
-            found = ProcessSystem(model, folder, packaged).touched(payload, packaged.cwd / "models")
-            for metric, total in files_totals(found, (packaged.cwd, packaged.cwd.parents[1] / "opt")).items():
-                samples.add(PACKAGED, payload.name, metric, total)
+        if packaged:
+            deployed = (packaged.cwd, packaged.cwd.parents[1] / "opt")
+            for payload in ladder:
+                found = ProcessSystem(model, folder, packaged).touched(payload, packaged.cwd / "models")
+                for metric, total in files_totals(found, deployed).items():
+                    samples.add(PACKAGED, payload.name, metric, total)
     variants = [system.name for system in systems if system.name in GO_THREADS]
     if variants and samples.values(variants[0], "json-nested", FIRST):
         best = samples.keep_best(variants, "goserve-peer", "json-nested", FIRST)

@@ -176,8 +176,8 @@ def zeroserve_rie(model: Manifest) -> RieSystem:
 
 def zeroserve_packaged(packaged: Packaged) -> RieSystem:
     """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
-    where = {"cwd": packaged.cwd, "python": packaged.python}
-    return RieSystem(PACKAGED, ("json-nested", "jpeg"), "function.handler.handler", packaged.env, **where)
+    handler, cwd, python = "function.handler.handler", packaged.cwd, packaged.python
+    return RieSystem(PACKAGED, ("json-nested", "jpeg"), handler, packaged.env, cwd=cwd, python=python)
 
 
 def naive_lambda_rie(model: Manifest) -> RieSystem:
