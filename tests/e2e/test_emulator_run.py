@@ -60,7 +60,7 @@ def test_the_first_answer_is_cold_and_the_next_are_warm(repository: Path, pictur
     with Emulator(env={"MODEL_REPOSITORY": str(repository)}) as emulator, FunctionUrl(emulator) as front:
         phases = [ask(front.url, "POST", "/classify", picture).phases for _ in range(3)]
         health = ask(front.url, "GET", "/health").phases
-    assert list(phases[0]) == ["init", "decode", "load", "infer", "encode", "cold"]
+    assert list(phases[0]) == ["init", "load", "decode", "infer", "encode", "cold"]
     assert all(phases[0][name] > 0 for name in ("init", "decode", "infer"))
     assert list(phases[1]) == list(phases[2]) == ["init", "decode", "infer", "encode"]
     assert list(health) == ["init"]
