@@ -125,9 +125,10 @@ def main() -> int:
     except (ManifestError, PullError, EmulatorError, RieError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    settings = "" if model.name == "digits" else f"MODEL_REPOSITORY={model.folder.parent} MODEL_NAME={model.name} "
     print(f"""
 Next, in two terminals:
-  .venv/bin/python -m infra.front --port 9000     # the function URL; or: make serve PORT=9000
+  {settings}.venv/bin/python -m infra.front --port 9000     # the function URL
   curl --data-binary @{samples[0].path} 'http://127.0.0.1:9000/classify?top_k=3'
   curl http://127.0.0.1:9000/v2/models/{model.name}
   curl http://127.0.0.1:9000/v1/models""")
