@@ -13,7 +13,7 @@ from typing import Any
 from function import cpu
 from function.settings import VERSION
 
-PACKAGES = ("onnxruntime", "pysimdjson", "pybase64", "pillow", "awslambdaric", "starlette")
+PACKAGES = ("onnxruntime", "yyjson", "pybase64", "pillow", "awslambdaric", "starlette")
 
 
 def machine() -> dict[str, Any]:

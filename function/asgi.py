@@ -16,7 +16,7 @@ from starlette.routing import Route
 from function import cpu
 from function.api import Api
 from function.errors import PredictError, invalid
-from function.message import Request, Response, error_response
+from function.message import LARGE_BODY, WHOLE_BODY, Request, Response, error_response
 from function.metrics import Metrics
 from function.settings import Settings
 from function.telemetry import Context, Trace, report
@@ -29,7 +29,6 @@ SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
 API = Api(SETTINGS)
 METRICS = API.metrics = Metrics()
 WORKERS = cpu.count(SETTINGS.function_memory_mb)
-LARGE_BODY = 1024 * 1024  # bytes
 BODY_SECONDS = 30  # a sender slower than this holds a place that others need
 
 
@@ -112,22 +111,30 @@ def _is_large(asgi_request: requests.Request) -> bool:
     return not declared.isdigit() or int(declared) > LARGE_BODY
 
 
-async def _body(asgi_request: requests.Request) -> bytes:
+async def _body(asgi_request: requests.Request) -> bytes | bytearray:
     """The whole body; PredictError 413 as soon as it is known to be too long, before it has all come."""
     limit = SETTINGS.max_body_bytes
     declared = asgi_request.headers.get("content-length", "0")
     size, chunks = 0, []
     if declared.isdigit() and int(declared) > limit:
         raise _too_long(limit)
+    whole = asgi_request.scope.get("extensions", {}).get(WHOLE_BODY)
     try:
         async with asyncio.timeout(BODY_SECONDS):
+            if whole is not None:
+                body: bytearray = await whole["read"]()
+                return body
             async for chunk in asgi_request.stream():
                 size += len(chunk)
                 if size > limit:
                     raise _too_long(limit)
                 chunks.append(chunk)
     except TimeoutError:
-        raise invalid(f"the body did not arrive within {BODY_SECONDS} s; {size} bytes of it came") from None
+        raise invalid(
+            f"the body did not arrive within {BODY_SECONDS} s; send it faster, or in smaller batches"
+        ) from None
+    except requests.ClientDisconnect:
+        raise invalid("the connection ended before the body did; send as much as Content-Length says") from None
     return b"".join(chunks)
 
 

@@ -12,14 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from function.message import Request
+    from function.message import Body, Request
     from function.repository import Metadata
     from function.tensor import Tensor
 
 TOP_K = 5
 
 
-def picture(request: Request) -> bytes:
+def picture(request: Request) -> Body:
     """The picture's bytes: the raw body, JSON {"image": base64}, or the file of a multipart form."""
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from function.message import Body
+
 
 def fill_shape(shape: tuple[int, ...], count: int) -> tuple[int, ...] | None:
     """`shape` with its dynamic dimension, if any, set so that there are `count` elements; else None."""
@@ -23,7 +25,7 @@ def fill_shape(shape: tuple[int, ...], count: int) -> tuple[int, ...] | None:
     return tuple(count // known if size < 0 else size for size in shape)
 
 
-def tensor_from_bytes(name: str, datatype: str, shape: tuple[int, ...], body: bytes, span: slice) -> Tensor:
+def tensor_from_bytes(name: str, datatype: str, shape: tuple[int, ...], body: Body, span: slice) -> Tensor:
     """The tensor in `body[span]`: little-endian, row-major; BYTES have a 4-byte length before each element.
 
     No copy when the elements lie aligned. PredictError (INVALID_ARGUMENT) when the size is not the shape's.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from function.errors import PredictError, invalid
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from function.message import Body
+
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's window bits, which also choose the container
 _LEVEL = 1  # answers are small or hardly compressible: time counts for more than the last percent
 
 
-def inflate(body: bytes, encoding: str, limit: int) -> bytes:
+def inflate(body: Body, encoding: str, limit: int) -> Body:
     """`body` without its Content-Encoding `encoding`: identity, gzip or deflate (zlib-wrapped or raw).
 
     Inflating stops at `limit` bytes. PredictError: PAYLOAD_TOO_LARGE beyond the limit, INVALID_ARGUMENT when
@@ -42,7 +46,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     return inflated
 
 
-def _deflate_container(body: bytes) -> int:
+def _deflate_container(body: Body) -> int:
     """RFC 9110 means zlib's format, some clients send the stream bare: RFC 1950's header check tells."""
     zlib_header = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
     return _ZLIB if zlib_header else _RAW

@@ -6,44 +6,41 @@ import os
 
 from function.codec import fill_shape, nested, tensor_to_json
 from function.errors import invalid
-from function.json_array import ArrayReader, nested_shape
+from function.json_array import nested_shape, read_array
 from function.json_body import array_field, check_fields, object_field, parse
-from function.tensor import Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from simdjson import Array, Object
-
     from function.errors import PredictError
+    from function.json_body import Array, Object
+    from function.message import Body
     from function.oip import ModelView
     from function.repository import Metadata
-    from function.tensor import Spec
+    from function.tensor import Spec, Tensor
 
 
-def decode_infer(body: bytes, model: ModelView) -> dict[str, Tensor]:
+def decode_infer(body: Body, model: ModelView) -> dict[str, Tensor]:
     """Each input of `model`, from nested arrays, or flat ones where its shape leaves at most one size open.
 
-    FP32 comes back as FP64. PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
+    FP32 comes as JsonTensor. PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
     """
     root = parse(body)
     check_fields(root, ("tensors", "inputs"), "the request")
-    reader = ArrayReader()
     tensors = object_field(root, "tensors", "the request")
     rows = array_field(root, "inputs", "the request")
     if (tensors is None) == (rows is None):
         raise invalid('the request must be {"tensors": {name: nested array}} or the legacy {"inputs": [rows]}')
     if tensors is not None:
-        decoded = _read_tensors(reader, tensors, model)
+        decoded = _read_tensors(tensors, model)
     else:
-        decoded = _read_rows(reader, rows, model)  # type: ignore[arg-type]
-    reader.verify(body)
+        decoded = _read_rows(rows, model)  # type: ignore[arg-type]
     return decoded
 
 
-def _read_tensors(reader: ArrayReader, tensors: Object, model: ModelView) -> dict[str, Tensor]:
+def _read_tensors(tensors: Object, model: ModelView) -> dict[str, Tensor]:
     check_fields(tensors, model.inputs, "'tensors'")
     decoded: dict[str, Tensor] = {}
     for name, spec in model.inputs.items():
@@ -57,11 +54,11 @@ def _read_tensors(reader: ArrayReader, tensors: Object, model: ModelView) -> dic
             shape = found if spec.accepts(found) else None
         if shape is None:
             raise _misfit(spec, found)
-        decoded[name] = reader.read(name, spec.datatype, shape, data)
+        decoded[name] = read_array(name, spec.datatype, shape, data)
     return decoded
 
 
-def _read_rows(reader: ArrayReader, rows: Array, model: ModelView) -> dict[str, Tensor]:
+def _read_rows(rows: Array, model: ModelView) -> dict[str, Tensor]:
     """The legacy form: rows of the batch, each nested as the input's other dimensions or flat."""
     if len(model.inputs) != 1:
         raise invalid(
@@ -71,12 +68,13 @@ def _read_rows(reader: ArrayReader, rows: Array, model: ModelView) -> dict[str, 
     ((name, spec),) = model.inputs.items()
     found = nested_shape(rows)
     if spec.accepts(found):
-        return {name: reader.read(name, spec.datatype, found, rows)}
+        return {name: read_array(name, spec.datatype, found, rows)}
     rest = fill_shape(spec.shape[1:], found[1]) if len(found) == 2 else None
     if rest is None or not spec.accepts((found[0], *rest)):
         raise _misfit(spec, found)
-    tensor = reader.read(name, spec.datatype, found, rows)
-    return {name: Tensor(tensor.datatype, (found[0], *rest), tensor.data)}
+    tensor = read_array(name, spec.datatype, found, rows)
+    tensor.shape = (found[0], *rest)
+    return {name: tensor}
 
 
 def _misfit(spec: Spec, found: tuple[int, ...]) -> PredictError:

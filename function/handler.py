@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 API = Api(Settings(os.environ))
-SHARES_MACHINE = API.settings.initialization_type == "lambda-managed-instances"
-if SHARES_MACHINE:
+if API.settings.initialization_type == "lambda-managed-instances":
     memory.return_large_buffers()
 else:
     memory.grow_in_large_steps()
@@ -68,7 +67,4 @@ def handler(event: Any, context: Any) -> Any:
     answer: Any = response.body if adapter is None else adapter[1](event, response)
     # 5. Tell the log.
     report(API.settings, log, request, response, answer["statusCode"] if adapter else None)
-    # 6. Leave little behind where other processes could use it.
-    if SHARES_MACHINE:
-        memory.after(request.bytes_in)
     return answer

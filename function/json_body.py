@@ -1,96 +1,114 @@
-"""JSON bodies: parsed by simdjson into read-only proxies; a mistake is refused with its place."""
+"""JSON bodies: objects and arrays that become Python values where they are asked for; mistakes with their place."""
 
 from __future__ import annotations
 
-import sys
-from threading import local
-
+from function import yyjson
 from function.errors import invalid
+from function.yyjson import ARRAY, FALSE, NATURAL, NEGATIVE, NULL, OBJECT, REAL, TRUE, Document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from typing import Any
+    from collections.abc import Collection, Iterator
 
-    from simdjson import Array, Object
+    from typing_extensions import Buffer
 
-# One parser for each thread: its memory is re-used, a new one pays page faults on a big body.
-_own = local()
-
-_REASONS = {  # what simdjson refuses and the standard library would take
-    "DEPTH_ERROR": "it is nested deeper than 1,024 levels",
-    "BIGINT_ERROR": "an integer does not fit into 64 bits; write it with a decimal point or an exponent",
-    "NUMBER_ERROR": "a number is too large: integers have up to 64 bits, others are below 1.8e308",
-    "STRING_ERROR": "a string has an escape for half a surrogate pair",
-}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def parse(body: bytes) -> Object:
-    """The JSON object in `body`, as a proxy: nothing becomes a Python object before it is asked for.
+class Array:
+    """A JSON array: `index` is its number in `document`."""
+
+    __slots__ = ("document", "index")
+
+    def __init__(self, document: Document, index: int) -> None:
+        self.document, self.index = document, index
+
+    def __len__(self) -> int:
+        length: int = self.document.words[2 * self.index] >> 8
+        return length
+
+    def __iter__(self) -> Iterator[object]:
+        at = self.index + 1
+        for _ in range(len(self)):
+            yield value_at(self.document, at)
+            at = self.document.after(at)
+
+    def first(self) -> object:
+        """The first element; None for an empty array."""
+        return value_at(self.document, self.index + 1) if len(self) else None
+
+
+class Object:
+    """A JSON object: `index` is its number in `document`. A name may be there twice."""
+
+    __slots__ = ("document", "index")
+
+    def __init__(self, document: Document, index: int) -> None:
+        self.document, self.index = document, index
+
+    def fields(self) -> Iterator[tuple[str, object]]:
+        """Names and values, in their order."""
+        at = self.index + 1
+        for _ in range(self.document.words[2 * self.index] >> 8):
+            yield self.document.string(at), value_at(self.document, at + 1)
+            at = self.document.after(at + 1)
+
+    def get(self, name: str) -> object:
+        """The first value of that name; None without one."""
+        return next((value for key, value in self.fields() if key == name), None)
+
+
+def value_at(document: Document, index: int) -> object:
+    """The value of that number as Python's, an Array or an Object."""
+    kind = document.words[2 * index] & 0xFF
+    if kind == REAL:
+        return document.reals[2 * index + 1]
+    if kind in (NATURAL, NEGATIVE):
+        return (document.words if kind == NATURAL else document.integers)[2 * index + 1]
+    if kind in (ARRAY, OBJECT):
+        return (Array if kind == ARRAY else Object)(document, index)
+    if kind in (NULL, FALSE, TRUE):
+        return None if kind == NULL else kind == TRUE
+    return document.string(index)
+
+
+def parse(body: Buffer) -> Object:
+    """The JSON object in `body`. Integers beyond 64 bits are doubles.
 
     PredictError (INVALID_ARGUMENT) when the body is empty, is not JSON, or is not an object.
     """
-    if not body:
+    text = memoryview(body)
+    if not text:
         raise invalid("the body is empty; send a JSON object")
+    if text[:3] == _BYTE_ORDER_MARK:
+        text = text[3:]
     try:
-        root: Object = _parsed(body)
-    except (ValueError, RuntimeError) as error:
-        raise invalid(f"the body is not JSON that can be read: {_reason(body, str(error))}") from None
-    if type(root).__name__ != "Object":
+        root = value_at(yyjson.read(text), 0)
+    except yyjson.YyjsonError as error:
+        raise invalid(f"the body is not JSON that can be read: {_reason(bytes(text), error)}") from None
+    if not isinstance(root, Object):
         raise invalid(f"the body must be a JSON object, {{...}}; it is {describe(root)}")
     return root
 
 
-def _parsed(body: bytes) -> Any:
-    parser = getattr(_own, "parser", None)
-    if parser is not None:
-        try:
-            return parser.parse(body)
-        except RuntimeError:
-            pass  # proxies of an earlier body still live (in a traceback, say): that parser stays theirs
-    _own.parser = parser = _new_parser()
-    return parser.parse(body)
-
-
-def forget_parser() -> None:
-    """Frees this thread's parser, which keeps several times the memory of the largest body so far."""
-    _own.__dict__.clear()
-
-
-def _new_parser() -> Any:
-    """A Parser of csimdjson, which imports pathlib, 4 ms of a cold start, for Parser.load alone, which nobody calls.
-
-    Where nothing has imported pathlib yet, a stand-in takes its place for the half millisecond of the import.
-    """
-    if "csimdjson" not in sys.modules and "pathlib" not in sys.modules:
-        sys.modules["pathlib"] = type(sys)("pathlib")
-        try:
-            import csimdjson
-        finally:
-            del sys.modules["pathlib"]
-    else:
-        import csimdjson
-    return csimdjson.Parser()
-
-
-def _reason(body: bytes, error: str) -> str:
-    """What is wrong and where: simdjson gives no place, so the standard library reads it again."""
+def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
+    """What is wrong and where, in the standard library's words, which Python users know."""
     import json
 
     def not_a_number(literal: str) -> None:
         raise ValueError(f"{literal} is no JSON number; tensors with NaN or Infinity can be sent as binary data")
 
     try:
-        json.loads(body.decode(), parse_constant=not_a_number)
+        json.loads(text.decode(), parse_constant=not_a_number)
     except UnicodeDecodeError as wrong:
-        return f"it is not UTF-8 (byte 0x{body[wrong.start]:02x} at offset {wrong.start})"
+        return f"it is not UTF-8 (byte 0x{text[wrong.start]:02x} at offset {wrong.start})"
     except json.JSONDecodeError as wrong:
         return f"{wrong.msg} at line {wrong.lineno}, column {wrong.colno}"
     except RecursionError:
-        return _REASONS["DEPTH_ERROR"]
+        pass
     except ValueError as wrong:
         return str(wrong)
-    return _REASONS.get(error.partition(":")[0], error)
+    return f"{error} at byte {error.position}"
 
 
 def describe(value: object) -> str:
@@ -100,13 +118,13 @@ def describe(value: object) -> str:
     if isinstance(value, (str, int, float)):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
-    return "an array" if type(value).__name__ == "Array" else "an object"
+    return "an array" if isinstance(value, Array) else "an object"
 
 
 def check_fields(holder: Object, known: Collection[str], where: str) -> None:
     """PredictError when `holder` has a field that is not in `known`, or one twice."""
     seen = set()
-    for field in holder:
+    for field, _ in holder.fields():
         if field not in known:
             raise invalid(f"{where} has the unknown field {describe(field)}; known: {', '.join(known)}")
         if field in seen:
@@ -126,14 +144,14 @@ def string_field(holder: Object, field: str, where: str) -> str:
 def array_field(holder: Object, field: str, where: str) -> Array | None:
     """The array under `field`, None when it is missing or null; PredictError when it is something else."""
     value = holder.get(field)
-    if value is not None and type(value).__name__ != "Array":
+    if value is not None and not isinstance(value, Array):
         raise invalid(f"{where} has {field!r}, which must be an array; it is {describe(value)}")
-    return value  # type: ignore[return-value]
+    return value
 
 
 def object_field(holder: Object, field: str, where: str) -> Object | None:
     """The object under `field`, None when it is missing or null; PredictError when it is something else."""
     value = holder.get(field)
-    if value is not None and type(value).__name__ != "Object":
+    if value is not None and not isinstance(value, Object):
         raise invalid(f"{where} has {field!r}, which must be an object; it is {describe(value)}")
-    return value  # type: ignore[return-value]
+    return value

@@ -1,8 +1,6 @@
-"""How glibc's malloc hands out memory, and what is kept between requests: Lambda's kinds of machine want opposites."""
+"""How glibc's malloc hands out memory and gives it back: Lambda's kinds of machine want opposites."""
 
 from __future__ import annotations
-
-from function import json_body
 
 LARGE = 1024 * 1024  # bytes: of a body that leaves enough behind, and of a buffer that is worth a mapping of its own
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
@@ -33,13 +31,3 @@ def _mallopt(values: dict[int, int]) -> None:
     if mallopt:
         for parameter, value in values.items():
             mallopt(parameter, value)
-
-
-def after(body_bytes: int) -> None:
-    """After a request with a body of so many bytes: the JSON parser goes, which holds several times a large body.
-
-    Measured with 3 MB of JSON, together with the above: 27 MB stay instead of 39, and the next such request takes
-    17 ms instead of 11. So only where memory is shared.
-    """
-    if body_bytes > LARGE:
-        json_body.forget_parser()

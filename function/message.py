@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 
+LARGE_BODY = 1024 * 1024  # bytes: from here on, copies and memory count for more than a few calls
+WHOLE_BODY = "zeroserve.whole_body"  # among the extensions of an ASGI scope: the server's own way to a large body
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from function.errors import PredictError
+
+    Body = bytes | bytearray
 
 
 class Request:
@@ -36,7 +41,7 @@ class Request:
         "route",
     )
 
-    def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Body) -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
         self.phases: dict[str, float] = {}
         self.model: tuple[str, str] | None = None

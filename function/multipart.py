@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from function.errors import invalid
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from function.message import Body
+
 # The part that is taken: one of these field names, or the first one with a file name.
 FIELDS = ("image", "file")
 
 _HINT = "send it as curl -F image=@picture.jpg does"
 
 
-def first_file(body: bytes, content_type: str) -> bytes:
+def first_file(body: Body, content_type: str) -> Body:
     """The content of the first part that is named image or file, or has a file name.
 
     `content_type`: the request's Content-Type with its boundary. PredictError 400 for a body that is not well
@@ -46,7 +50,7 @@ def _boundary(content_type: str) -> bytes:
     return boundary.encode()
 
 
-def _next_delimiter(body: bytes, delimiter: bytes, start: int) -> int:
+def _next_delimiter(body: Body, delimiter: bytes, start: int) -> int:
     """Where the next delimiter line begins, else -1. A line of content may begin with the same bytes."""
     while (start := body.find(b"\r\n" + delimiter, start)) >= 0:
         start += 2
@@ -57,7 +61,7 @@ def _next_delimiter(body: bytes, delimiter: bytes, start: int) -> int:
     return -1
 
 
-def _disposition(head: bytes) -> dict[str, str]:
+def _disposition(head: Body) -> dict[str, str]:
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-disposition":

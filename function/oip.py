@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from function.codec import fill_shape, tensor_from_bytes
 from function.errors import invalid
-from function.json_array import ArrayReader
 from function.json_body import check_fields, describe, parse, string_field
 from function.oip_inputs import read_inputs, read_objects
 from function.oip_parameters import read_parameters
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Protocol
 
-    from simdjson import Object
-
+    from function.json_body import Object
+    from function.message import Body
     from function.tensor import Spec, Tensor
 
     class ModelView(Protocol):
@@ -46,7 +45,7 @@ class RequestedOutput:
 
 
 class InferRequest:
-    """A decoded request; `inputs` has each of the model's inputs, FP32 that came as JSON as FP64."""
+    """A decoded request; `inputs` has each of the model's inputs, FP32 from JSON as JsonTensor."""
 
     __slots__ = ("id", "inputs", "outputs", "parameters")
 
@@ -70,7 +69,7 @@ def parse_header_length(header: str | None) -> int | None:
     return int(text)
 
 
-def decode_infer(body: bytes, header_length: int | None, model: ModelView) -> InferRequest:
+def decode_infer(body: Body, header_length: int | None, model: ModelView) -> InferRequest:
     """The request in `body`: a JSON object of `header_length` bytes (None: all) and the binary data after it.
 
     0 means that the body is the raw data of the model's only input. PredictError (INVALID_ARGUMENT) for all
@@ -83,7 +82,7 @@ def decode_infer(body: bytes, header_length: int | None, model: ModelView) -> In
             f"Inference-Header-Content-Length is {header_length}, but the body has only {len(body)} bytes; "
             "give the length of the JSON part"
         )
-    header = body if header_length is None else body[:header_length]
+    header = memoryview(body)[:header_length]
     root = parse(header)
     check_fields(root, _REQUEST_FIELDS, "the request")
     for field, value in (("model_name", model.name), ("model_version", model.version)):
@@ -91,14 +90,12 @@ def decode_infer(body: bytes, header_length: int | None, model: ModelView) -> In
             raise invalid(f"{field!r} is {describe(root.get(field))}, but the request went to {value!r}; leave it out")
     request_id = None if root.get("id") is None else string_field(root, "id", "the request")
     parameters = read_parameters(root, "the request")
-    reader = ArrayReader()
-    inputs = read_inputs(root, model, reader, body, len(header))
-    outputs = _outputs(root, model, reader, binary=parameters.get("binary_data_output", False))
-    reader.verify(header)
+    inputs = read_inputs(root, model, body, len(header))
+    outputs = _outputs(root, model, binary=parameters.get("binary_data_output", False))
     return InferRequest(request_id, inputs, outputs, parameters)
 
 
-def _raw_request(body: bytes, model: ModelView) -> InferRequest:
+def _raw_request(body: Body, model: ModelView) -> InferRequest:
     """Triton's "Raw Binary Request": one input, its shape deduced from the size; all outputs binary."""
     if len(model.inputs) != 1:
         raise invalid(
@@ -120,10 +117,10 @@ def _raw_request(body: bytes, model: ModelView) -> InferRequest:
     return InferRequest(None, {name: tensor}, [RequestedOutput(each, binary=True) for each in model.outputs], {})
 
 
-def _outputs(root: Object, model: ModelView, reader: ArrayReader, *, binary: bool) -> list[RequestedOutput]:
+def _outputs(root: Object, model: ModelView, *, binary: bool) -> list[RequestedOutput]:
     """What is asked for, in its order; all outputs when nothing is. `binary` is the default form."""
     wanted: dict[str, RequestedOutput] = {}
-    for index, item in enumerate(read_objects(root, "outputs", reader)):
+    for index, item in enumerate(read_objects(root, "outputs")):
         where = f"outputs[{index}]"
         check_fields(item, _OUTPUT_FIELDS, where)
         name = string_field(item, "name", where)

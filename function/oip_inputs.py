@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from function.codec import tensor_from_bytes
 from function.errors import invalid
+from function.json_array import read_array
 from function.json_body import array_field, check_fields, describe, string_field
 from function.oip_parameters import read_parameters
 
@@ -11,9 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from simdjson import Object
-
-    from function.json_array import ArrayReader
+    from function.json_body import Object
+    from function.message import Body
     from function.oip import ModelView
     from function.tensor import Spec, Tensor
 
@@ -21,13 +21,13 @@ _FIELDS = ("name", "datatype", "shape", "parameters", "data")
 _LARGEST = (1 << 63) - 1  # ONNX dimensions are int64
 
 
-def read_inputs(root: Object, model: ModelView, reader: ArrayReader, body: bytes, offset: int) -> dict[str, Tensor]:
+def read_inputs(root: Object, model: ModelView, body: Body, offset: int) -> dict[str, Tensor]:
     """Each of the model's inputs; the binary data begins at `offset` in `body`.
 
     PredictError (INVALID_ARGUMENT) for one that is unknown, missing, there twice or misfits the model.
     """
     tensors: dict[str, Tensor] = {}
-    for index, item in enumerate(read_objects(root, "inputs", reader)):
+    for index, item in enumerate(read_objects(root, "inputs")):
         where = f"inputs[{index}]"
         check_fields(item, _FIELDS, where)
         name = string_field(item, "name", where)
@@ -39,7 +39,7 @@ def read_inputs(root: Object, model: ModelView, reader: ArrayReader, body: bytes
         datatype = string_field(item, "datatype", where)
         if datatype != spec.datatype:
             raise invalid(f"input {name!r} has datatype {describe(datatype)}; the model takes {spec.datatype}")
-        shape = _shape(item, where, spec, reader)
+        shape = _shape(item, where, spec)
         parameters = read_parameters(item, where)
         data = array_field(item, "data", where)
         if (data is None) != ("binary_data_size" in parameters):
@@ -48,7 +48,7 @@ def read_inputs(root: Object, model: ModelView, reader: ArrayReader, body: bytes
                 f"it has {'neither' if data is None else 'both'}"
             )
         if data is not None:
-            tensors[name] = reader.read(name, datatype, shape, data)
+            tensors[name] = read_array(name, datatype, shape, data)
         else:
             end = offset + parameters["binary_data_size"]
             if end > len(body):
@@ -69,23 +69,21 @@ def read_inputs(root: Object, model: ModelView, reader: ArrayReader, body: bytes
     return tensors
 
 
-def read_objects(root: Object, field: str, reader: ArrayReader) -> Iterator[Object]:
+def read_objects(root: Object, field: str) -> Iterator[Object]:
     """The objects in the array under `field`, none without it; PredictError when one is something else."""
     items = array_field(root, field, "the request")
     if items is None:
         return
-    reader.arrays += 1
     for index, item in enumerate(items):
         if type(item) is not type(root):
             raise invalid(f"{field}[{index}] must be an object with a 'name'; it is {describe(item)}")
         yield item
 
 
-def _shape(item: Object, where: str, spec: Spec, reader: ArrayReader) -> tuple[int, ...]:
+def _shape(item: Object, where: str, spec: Spec) -> tuple[int, ...]:
     sizes = array_field(item, "shape", where)
     if sizes is None:
         raise invalid(f"{where} needs 'shape', an array; model input {spec.name!r} has {list(spec.shape)}")
-    reader.arrays += 1
     for size in sizes:
         if type(size) is not int or not 0 <= size <= _LARGEST:
             raise invalid(f"{where} has {describe(size)} in 'shape'; a dimension is a whole number from 0 to 2^63-1")

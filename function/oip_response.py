@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from function.message import Body
     from function.oip import InferRequest, ModelView
     from function.tensor import Spec
 
@@ -95,7 +96,7 @@ def _specs(specs: Mapping[str, Spec]) -> list[dict[str, Any]]:
     return [{"name": spec.name, "datatype": spec.datatype, "shape": spec.shape} for spec in specs.values()]
 
 
-def index_request(body: bytes) -> bool:
+def index_request(body: Body) -> bool:
     """Whether a POST /v2/repository/index asks for ready models only, {"ready": true}; empty: for all."""
     from function.json_body import check_fields, describe, parse
 
@@ -103,7 +104,7 @@ def index_request(body: bytes) -> bool:
         return False
     root = parse(body)
     check_fields(root, ("ready",), "the request")
-    ready = root.get("ready", False)
+    ready = dict(root.fields()).get("ready", False)
     if not isinstance(ready, bool):
         raise invalid(f"'ready' must be true or false; it is {describe(ready)}")
     return ready

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 
+from function.buffer import Borrowed, borrow, give_back
 from function.ort_api import Api, OrtError, api
 from function.tensor import DATATYPES, NAME_OF_ONNX, Spec, Tensor, element_count
 
@@ -21,36 +22,12 @@ _CONFIG = {  # measured in docs/decisions.md
 }
 
 
-class _PyBuffer(ctypes.Structure):
-    """CPython's Py_buffer: the only way to the address of a read-only buffer at an offset without numpy."""
-
-    _fields_ = (
-        ("buf", c_void_p),
-        ("obj", c_void_p),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", c_int),
-        ("ndim", c_int),
-        ("format", c_char_p),
-        ("shape", c_void_p),
-        ("strides", c_void_p),
-        ("suboffsets", c_void_p),
-        ("internal", c_void_p),
-    )
-
-
-_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
-_get_buffer.argtypes = (ctypes.py_object, POINTER(_PyBuffer), c_int)
-_release_buffer = ctypes.pythonapi.PyBuffer_Release
-_release_buffer.argtypes = (POINTER(_PyBuffer),)
-
-
 class _Borrowed:
     """What one run borrows: buffers of the caller's and ORT values. All given back by `close`, run or not."""
 
     def __init__(self, ort: Api) -> None:
         self.ort = ort
-        self.buffers: list[_PyBuffer] = []
+        self.buffers: list[Borrowed] = []
         self.values: list[int] = []
 
     def value(self, tensor: Tensor) -> int:
@@ -68,8 +45,7 @@ class _Borrowed:
                 target = self.ort.made("GetResizedStringTensorElementBuffer", value, index, len(element))
                 ctypes.memmove(target, element, len(element))
             return value
-        view = _PyBuffer()
-        _get_buffer(tensor.data, byref(view), 0)  # PyBUF_SIMPLE: contiguous bytes or BufferError
+        view = borrow(tensor.data)
         self.buffers.append(view)
         if view.len != (size := count * kind.itemsize):
             raise OrtError(2, f"shape {list(tensor.shape)} of {kind.name} needs {size} bytes, not {view.len}")
@@ -83,7 +59,7 @@ class _Borrowed:
         for value in self.values:
             self.ort.ReleaseValue(value)
         for view in self.buffers:
-            _release_buffer(byref(view))
+            give_back(view)
 
 
 class _Output:

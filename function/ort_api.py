@@ -64,6 +64,8 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "AddSessionConfigEntry": (130, True, (_P, c_char_p, c_char_p)),
     "GetResizedStringTensorElementBuffer": (252, True, (_P, c_size_t, c_size_t, _PP)),
 }
+# What takes long. Giving the GIL up for the others means to wait for it after each of their microseconds.
+_WITHOUT_GIL = {"CreateEnv", "CreateSession", "ReleaseSession", "Run"}
 
 
 class OrtError(Exception):
@@ -109,7 +111,8 @@ class Api:
             raise OrtError(3, f"{path} is ONNX Runtime {self.version}: API {API_VERSION} (1.24 or newer) is needed")
         for name, (position, has_status, arguments) in _FUNCTIONS.items():
             result: Any = c_char_p if name == "GetErrorMessage" else c_int if name == "GetErrorCode" else None
-            prototype = ctypes.CFUNCTYPE(c_void_p if has_status else result, *arguments)
+            kind = ctypes.CFUNCTYPE if name in _WITHOUT_GIL else ctypes.PYFUNCTYPE
+            prototype = kind(c_void_p if has_status else result, *arguments)
             function = prototype(table[position])
             setattr(self, name, self._checked(function) if has_status else function)
         self.env = 0

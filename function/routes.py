@@ -62,6 +62,7 @@ def _v1_infer(api: Api, request: Request, parameters: dict[str, str]) -> Respons
     model = api.begin(request, metadata)
     with Phase(request, "decode"):
         inputs = goserve.decode_infer(request.body, metadata)
+        request.body = b""  # its memory is of more use to the inference
     ready = model()
     with Phase(request, "infer"):
         outputs = ready.run(inputs)

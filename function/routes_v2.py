@@ -54,6 +54,7 @@ def infer(api: Api, request: Request, parameters: dict[str, str]) -> Response:
     model = api.begin(request, metadata)
     with Phase(request, "decode"):
         inference = oip.decode_infer(request.body, header_length, metadata)
+        request.body = b""  # its memory is of more use to the inference
     ready = model()
     with Phase(request, "infer"):
         outputs = ready.run(inference.inputs, [wanted.name for wanted in inference.outputs])

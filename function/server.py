@@ -6,6 +6,8 @@ import argparse
 
 import uvicorn
 
+from function.receive import Protocol
+
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT; what runs then is finished first."""
@@ -18,7 +20,8 @@ def main() -> None:
         host=arguments.host,
         port=arguments.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
+        ws="none",
         access_log=False,
         timeout_graceful_shutdown=30,
     )

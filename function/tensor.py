@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from function.yyjson import Numbers
+
 
 class Datatype:
     """One row of the table: protocol name, ONNX element type number, bytes per element (0: variable), struct code.
@@ -74,6 +76,16 @@ class Tensor:
         if isinstance(self.data, list) or not code:
             raise TypeError(f"{self.datatype} elements are not numbers")
         return struct.unpack(f"<{element_count(self.shape)}{code}", self.data)
+
+
+class JsonTensor(Tensor):
+    """FP32 as JSON has it: `unrounded` instead of `data`, until a session rounds it."""
+
+    __slots__ = ("unrounded",)
+
+    def __init__(self, shape: tuple[int, ...], unrounded: Numbers) -> None:
+        super().__init__("FP32", shape, b"")
+        self.unrounded = unrounded
 
 
 def element_count(shape: tuple[int, ...]) -> int:

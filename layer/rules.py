@@ -49,9 +49,9 @@ FUNCTION = {
         "function/ort_api.py calls the C API: the pybind module (31 MB) is a second copy of ONNX Runtime, "
         "providers_shared is for GPUs, the Python files are for numpy users",
     ),
-    "pysimdjson": Rule(
-        ("csimdjson.*.so",),
-        "the extension is imported by its own name; the package simdjson around it holds its C++ source (8 MB)",
+    "yyjson": Rule(
+        ("cyyjson.*.so",),
+        "function/yyjson.py calls the C API that the extension exports; the package around it holds the C source",
     ),
     "pybase64": Rule(
         ("pybase64/_[!_]*.py", "pybase64/__init__.py", "pybase64/_pybase64.*.so"), "its command line is not used"

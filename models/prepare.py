@@ -145,9 +145,10 @@ def _fingerprint(model: Manifest, families: list[str]) -> str:
 
 def _write_shared(model: Manifest, target: Path, fingerprint: str, families: list[str]) -> list[str]:
     """What all artifacts of the model share: model.json and the small graphs. Returns the files' names."""
-    written = {"narrow.onnx": graphs.narrow().SerializeToString(deterministic=True)}
+    small = {"reals.onnx": graphs.reals(), "numbers.onnx": graphs.numbers()}
     if model.image:
-        written["image.onnx"] = graphs.image(model.image).SerializeToString(deterministic=True)
+        small["image.onnx"] = graphs.image(model.image)
+    written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}
     written["model.json"] = _json(
         {
             "format": FORMAT,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from function import oip, oip_response
 from function.errors import PredictError
 from function.tensor import DATATYPES, Spec, Tensor
+from tests.rounding import rounded
 
 EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
 
@@ -58,8 +59,8 @@ def raw_bytes(tensor: Tensor) -> bytes:
 
 
 def floats(tensor: Tensor) -> list[float]:
-    assert tensor.datatype == "FP64"
-    return list(memoryview(raw_bytes(tensor)).cast("d"))
+    assert tensor.datatype == "FP32"
+    return list(rounded(tensor).numbers())
 
 
 def refusal(model: Model, content: bytes, header_length: int | None = None) -> str:
@@ -75,10 +76,10 @@ def refusal(model: Model, content: bytes, header_length: int | None = None) -> s
 
 
 def test_a_json_request() -> None:
-    request = oip.decode_infer(body(id="é", parameters={"mine": "x", "also": 1.5, "none": None}), None, ONE)
+    request = oip.decode_infer(body(id="é", parameters={"mine": "x", "also": 1.5, "none": None, "a\0b": 1}), None, ONE)
     assert request.id == "é"
-    assert request.parameters == {"mine": "x", "also": 1.5, "none": None}
-    assert request.inputs["x"].datatype == "FP64"  # the session narrows it
+    assert request.parameters == {"mine": "x", "also": 1.5, "none": None, "a\0b": 1}
+    assert request.inputs["x"].datatype == "FP32"
     assert request.inputs["x"].shape == (2, 2)
     assert floats(request.inputs["x"]) == [1, 2, 3, 4]
     assert [(each.name, each.binary, each.classification) for each in request.outputs] == [("y", False, 0)]
@@ -241,7 +242,6 @@ def test_a_raw_body_for_several_inputs() -> None:
         (body(parameters=[1]), "'parameters', which must be an object; it is an array"),
         (body(parameters={"a": [1]}), "'a', an array; it must be a scalar"),
         (body(parameters={"a": {}}), "must be a scalar"),
-        (body(parameters={"a\0b": 1}), "NUL"),
         (b'{"inputs":[],"parameters":{"a":1,"a":2}}', "'a' twice"),
         (body(parameters={"binary_data_output": 1}), "'binary_data_output' = 1; it must be true or false"),
         (body(parameters={"timeout": "1"}), "whole number of 0 or more"),
@@ -271,9 +271,9 @@ def test_a_raw_body_for_several_inputs() -> None:
         (body(inputs=[x_input(shape=[2, 3])]), "has shape [2, 3]; the model takes [-1, 2]"),
         (body(inputs=[x_input(shape=[4])]), "has shape [4]; the model takes [-1, 2]"),
         (body(inputs=[x_input(shape=[1] * 5000)]), "has shape 5000 dimensions"),
-        (body(inputs=[x_input(shape=[(1 << 63) - 1, 2])]), "has shape [9223372036854775807, 2]"),
+        (body(inputs=[x_input(shape=[(1 << 63) - 1, 2])]), "expected shape [9223372036854775807, 2], nested, or flat"),
         (body(inputs=[x_input(shape=[1 << 63, 2])]), "has 9223372036854775808 in 'shape'"),
-        (body(inputs=[x_input(shape=[1 << 61, 2])]), "binary_data_size"),
+        (body(inputs=[x_input(shape=[1 << 61, 2])]), "flat with 4611686018427387904 elements"),
         (body(inputs=[x_input(shape=[3, 2])]), "data of shape [4]; expected shape [3, 2]"),
         (body(inputs=[x_input(shape=[0, 2])]), "flat with 0 elements"),
         (body(inputs=[x_input(data="absent")]), "either 'data' or the parameter binary_data_size; it has neither"),
@@ -389,10 +389,7 @@ def test_what_is_encoded_can_be_decoded(datatype: str, data: Any) -> None:
     sent = head + content[length:] if length is not None else head
     back = oip.decode_infer(sent, len(head), model).inputs["t"]
     assert back.shape == shape
-    if datatype == "FP32" and not binary:
-        assert np.frombuffer(raw_bytes(back), np.float64).astype(np.float32).tobytes() == raw
-    else:
-        assert raw_bytes(back) == raw
+    assert raw_bytes(rounded(back)) == raw
 
 
 # Answers

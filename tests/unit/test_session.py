@@ -186,9 +186,9 @@ def test_loading_begins_while_the_caller_goes_on(models: Models) -> None:
 
 def test_a_failure_that_began_early_is_raised_where_the_result_is_wanted(repository: Path) -> None:
     models = models_of(repository)
-    (repository / "tiny" / "prepared" / "narrow.onnx").unlink()
+    (repository / "tiny" / "prepared" / "reals.onnx").unlink()
     result = models.begin("tiny")
-    with pytest.raises(PredictError, match=r"narrow\.onnx"):
+    with pytest.raises(PredictError, match=r"reals\.onnx"):
         result()
     assert not models.loaded("tiny")
 
@@ -337,25 +337,28 @@ def test_a_graph_with_other_tensors_than_the_metadata_is_unavailable(repository:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_doubles_are_narrowed_for_an_fp32_input(count: int, models: Models, originals: Path) -> None:
+@pytest.mark.parametrize("integers", [False, True])
+def test_numbers_from_json_are_rounded(count: int, integers: bool, models: Models, originals: Path) -> None:
     shape = (count, 3, support.SIDE, support.SIDE)
     values = np.random.default_rng(2).normal(0, 1, shape)
-    got = support.logits(models.get("tiny").run({"input": Tensor("FP64", shape, values.tobytes())}))
+    numbers = [round(x) if integers and index % 2 else x for index, x in enumerate(values.ravel().tolist())]
+    got = support.logits(models.get("tiny").run({"input": support.from_json(numbers, shape)}))
+    values = np.array(numbers).reshape(shape)
     assert got.shape == (count, support.CLASSES)
     np.testing.assert_allclose(got, oracle(originals, values.astype(np.float32)), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("number", [1e39, -1e39, 3.5e38, math.inf, -math.inf])
+@pytest.mark.parametrize("number", [1e39, -1e39, 3.5e38])
 @pytest.mark.parametrize("place", [0, -1])
 def test_a_number_too_large_for_fp32_is_refused(number: float, place: int, models: Models) -> None:
     shape = (1, 3, support.SIDE, support.SIDE)
     values = np.zeros(shape)
     values.flat[place] = number
     with pytest.raises(PredictError, match=r"input 'input' is FP32 and holds a number beyond 3\.4e38") as caught:
-        models.get("tiny").run({"input": Tensor("FP64", shape, values.tobytes())})
+        models.get("tiny").run({"input": support.from_json(values.tolist(), shape)})
     assert caught.value.code == "INVALID_ARGUMENT"
     values.flat[place] = 3.4e38
-    models.get("tiny").run({"input": Tensor("FP64", shape, values.tobytes())})
+    models.get("tiny").run({"input": support.from_json(values.tolist(), shape)})
 
 
 @pytest.mark.parametrize(
@@ -388,24 +391,27 @@ def test_pixels_become_the_input(count: int, models: Models) -> None:
     np.testing.assert_allclose(support.logits({"input": got}, "input"), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["narrow.onnx", "image.onnx"])
+@pytest.mark.parametrize("name", ["reals.onnx", "numbers.onnx", "image.onnx"])
 def test_a_small_graph_damaged_after_loading_is_refused_until_mended(name: str, repository: Path) -> None:
     model = models_of(repository).get("tiny")
     pixels = Tensor("UINT8", (1, support.SIDE, support.SIDE, 3), bytes(support.SIDE**2 * 3))
-    doubles = Tensor("FP64", (1, 3, support.SIDE, support.SIDE), bytes(support.SIDE**2 * 24))
+    shape = (1, 3, support.SIDE, support.SIDE)
+    zeros = [0 if name == "numbers.onnx" else 0.0] * (3 * support.SIDE**2)
     path = repository / "tiny" / "prepared" / name
     content = path.read_bytes()
     # What ORT itself would not notice: another scale of the pixels, another name of the graph.
     scale = np.float32(1 / 127.5).tobytes()
-    unnoticed = content.replace(scale, np.float32(1 / 120).tobytes()).replace(b"narrow", b"barrow", 1)
+    unnoticed = content.replace(scale, np.float32(1 / 120).tobytes()).replace(b"kinds", b"kings", 1)
     assert unnoticed != content
     for damaged in (b"", content[:-3], unnoticed):
         path.write_bytes(damaged)
         with pytest.raises(PredictError, match=rf"{name}.*run: python -m models\.prepare") as caught:
-            model.run({"input": doubles}) if name == "narrow.onnx" else model.pixels_to_input(pixels)
+            model.pixels_to_input(pixels) if name == "image.onnx" else model.run(
+                {"input": support.from_json(zeros, shape)}
+            )
         assert caught.value.code == "UNAVAILABLE"
     path.write_bytes(content)
-    assert model.run({"input": doubles})
+    assert model.run({"input": support.from_json(zeros, shape)})
     assert model.pixels_to_input(pixels).shape == (1, 3, support.SIDE, support.SIDE)
 
 
