@@ -62,6 +62,7 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "ReleaseTensorTypeAndShapeInfo": (99, False, (_P,)),
     "ReleaseSessionOptions": (100, False, (_P,)),
     "AddSessionConfigEntry": (130, True, (_P, c_char_p, c_char_p)),
+    "CreateAndRegisterAllocator": (144, True, (_P, _P, _P)),
     "GetResizedStringTensorElementBuffer": (252, True, (_P, c_size_t, c_size_t, _PP)),
 }
 # What takes long. Giving the GIL up for the others means to wait for it after each of their microseconds.
@@ -123,6 +124,8 @@ class Api:
         env = self.made("CreateEnv", LOG_ERROR, b"zeroserve")
         self.allocator = self.made("GetAllocatorWithDefaultOptions")
         self.memory = self.made("CreateCpuMemoryInfo", 0, 0)
+        # One arena for the sessions of all graphs: what one gives back, the next one takes.
+        self.CreateAndRegisterAllocator(env, self.made("CreateCpuMemoryInfo", 1, 0), None)
         self.env = env  # last: others take it as the sign that all is there
 
     def _checked(self, function: Callable[..., int | None]) -> Callable[..., None]:
