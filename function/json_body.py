@@ -77,15 +77,15 @@ def parse(body: Buffer) -> Object:
 
     PredictError (INVALID_ARGUMENT) when the body is empty, is not JSON, or is not an object.
     """
-    text = memoryview(body)
-    if not text:
+    view = memoryview(body)
+    if not view:
         raise invalid("the body is empty; send a JSON object")
-    if text[:3] == _BYTE_ORDER_MARK:
-        text = text[3:]
+    text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
     try:
         root = value_at(yyjson.read(text), 0)
     except yyjson.YyjsonError as error:
-        raise invalid(f"the body is not JSON that can be read: {_reason(bytes(text), error)}") from None
+        reason = f"{error} at byte {error.position}" if yyjson.is_ours(text) else _reason(bytes(text), error)
+        raise invalid(f"the body is not JSON that can be read: {reason}") from None
     if not isinstance(root, Object):
         raise invalid(f"the body must be a JSON object, {{...}}; it is {describe(root)}")
     return root

@@ -82,7 +82,7 @@ def decode_infer(body: Body, header_length: int | None, model: ModelView) -> Inf
             f"Inference-Header-Content-Length is {header_length}, but the body has only {len(body)} bytes; "
             "give the length of the JSON part"
         )
-    header = memoryview(body)[:header_length]
+    header = body if header_length is None else memoryview(body)[:header_length]
     root = parse(header)
     check_fields(root, _REQUEST_FIELDS, "the request")
     for field, value in (("model_name", model.name), ("model_version", model.version)):

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from function.message import LARGE_BODY, WHOLE_BODY
+from function.yyjson import PADDING
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -62,7 +63,8 @@ class _Receiver(asyncio.BufferedProtocol):
 
     def __init__(self, http: Protocol, length: int, begun: bytearray) -> None:
         self.http = http
-        self.body = bytearray(length)
+        self.body = bytearray(length + PADDING)
+        del self.body[length:]  # the memory stays: JSON can be read in place
         self.body[: len(begun)] = begun
         self.rest = memoryview(self.body)[len(begun) :]
         self.ended = asyncio.Event()

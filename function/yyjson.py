@@ -13,7 +13,7 @@ import os
 import sys
 from ctypes import CDLL, CFUNCTYPE, POINTER, Structure, byref, c_char, c_char_p, c_size_t, c_uint32, c_void_p
 
-from function.buffer import borrow, give_back
+from function.buffer import Borrowed, borrow, give_back
 from function.errors import PredictError
 
 TYPE_CHECKING = False
@@ -26,6 +26,8 @@ NULL, FALSE, TRUE, ARRAY, OBJECT = 0x02, 0x03, 0x0B, 0x06, 0x07
 NATURAL, NEGATIVE, REAL = 0x04, 0x0C, 0x14  # an integer from 0 to 2^64-1, one from -2^63 to -1, a double
 STRING, PLAIN_STRING = 0x05, 0x0D  # the latter needs no escapes
 _INSTALL = "pip install --force-reinstall -r requirements/function.txt"
+PADDING = 4  # YYJSON_PADDING_SIZE: zeros that yyjson wants behind a text that it reads in place
+_IN_PLACE = 1  # YYJSON_READ_INSITU
 _FREE = CFUNCTYPE(None, c_void_p, c_void_p)
 
 
@@ -61,8 +63,10 @@ class Document:
     read as int64 and double, and `memory` its bytes.
     """
 
-    def __init__(self, doc: int) -> None:
+    def __init__(self, doc: int, text: Borrowed | None = None) -> None:
+        """`text` is what strings point into, when it was read in place."""
         self._doc: int | None = doc
+        self._text = text
         found = _Doc.from_address(doc)
         self._bytes = (c_char * (16 * found.values_read)).from_address(found.root)
         self.memory = memoryview(self._bytes).cast("B")
@@ -82,6 +86,8 @@ class Document:
             free(doc.context, doc.strings)
         free(doc.context, self._doc)
         self._doc = None
+        if self._text is not None:
+            give_back(self._text)
 
     __del__ = free
 
@@ -124,18 +130,30 @@ class Numbers:
 
 
 def read(text: Buffer) -> Document:
-    """The one JSON value in `text`, UTF-8. YyjsonError when there is none, or more than it."""
-    error = _ReadError()
-    borrowed = borrow(text)
+    """The one JSON value in `text`, UTF-8. YyjsonError when there is none, or more than it.
+
+    A bytearray that `is_ours` is read in place, which saves a copy of it and spoils it.
+    """
+    error, reader = _ReadError(), _reader()
+    borrowed, in_place = borrow(text), is_ours(text)
+    doc = None
     try:
-        doc = _reader()(borrowed.buf, borrowed.len, 0, None, byref(error))
+        if in_place:
+            ctypes.memset(borrowed.buf + borrowed.len, 0, PADDING)
+        doc = reader(borrowed.buf, borrowed.len, _IN_PLACE if in_place else 0, None, byref(error))
     finally:
-        give_back(borrowed)
+        if not (doc and in_place):
+            give_back(borrowed)
     if not doc:
         if error.code == 2:  # YYJSON_READ_ERROR_MEMORY_ALLOCATION
             raise MemoryError
         raise YyjsonError(error.message.decode(), error.position)
-    return Document(doc)
+    return Document(doc, borrowed if in_place else None)
+
+
+def is_ours(text: Buffer) -> bool:
+    """Whether `text` is a bytearray with PADDING to spare behind it: whoever made it so gave it away."""
+    return isinstance(text, bytearray) and text.__alloc__() >= len(text) + PADDING
 
 
 _read: Any = None

@@ -155,6 +155,38 @@ def test_numbers_are_rounded_as_python_rounds_them(text: str) -> None:
     assert isinstance(got, int) == (text.lstrip("-").isdigit() and -(1 << 63) <= int(text) < 1 << 64)
 
 
+def with_room(text: bytes) -> bytearray:
+    """`text` as the server gives large bodies away: with room behind it, which is not empty here."""
+    body = bytearray(text) + b"1" * yyjson.PADDING
+    del body[len(text) :]
+    assert yyjson.is_ours(body)
+    return body
+
+
+@EXAMPLES
+@given(st.dictionaries(st.text(), st.recursive(SCALARS, st.lists, max_leaves=30)))
+def test_a_body_with_room_is_read_in_place(tree: dict[str, Any]) -> None:
+    text = " " * 16 + json.dumps(tree).replace("Infinity", "1e308")  # what shrinks to less than half is moved
+    body = with_room(text.encode())
+    root = json_body.parse(body)
+    with pytest.raises(BufferError):
+        body.clear()  # strings may still point into it
+    assert plain(root) == json.loads(text)
+    root.document.free()
+    body.clear()
+
+
+def test_bodies_without_room_are_left_as_they_are() -> None:
+    for body in (bytearray(b'{"a":"\\u00e9"}'), bytearray(b'\xef\xbb\xbf{"a":"\\u00e9"}')):
+        kept = bytes(body)
+        assert json_body.parse(body).get("a") == "é"
+        assert body == kept
+    message = refusal(json_body.parse, with_room(b'{"a":"\\"", 1}'))
+    assert "at byte 11" in message
+    with pytest.raises(yyjson.YyjsonError):
+        yyjson.read(with_room(b"        [1"))
+
+
 def test_a_freed_document_is_not_read() -> None:
     array = json_body.parse(b'{"a":[1,2]}').get("a")
     assert isinstance(array, json_body.Array)
