@@ -45,7 +45,6 @@ def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) ->
     depth = len(shape) if nested else 1
     if datatype in ("BYTES", "BOOL"):
         return _from_elements(name, datatype, shape, list(_elements(data, depth)))
-    numbers = Numbers(data.document, data.index, data.document.after(data.index))
     # All rows have their lengths. When there are no more arrays than those, each element is a number or something else.
     numbers = Numbers(data.document, data.index, data.document.after(data.index))
     arrays = sum(element_count(shape[:level]) for level in range(depth))
