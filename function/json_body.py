@@ -85,7 +85,7 @@ def parse(body: Buffer) -> Object:
     try:
         root = value_at(yyjson.read(text), 0)
     except yyjson.YyjsonError as error:
-        # A large body is not read a second time, which takes 20 ms a megabyte; it may have been spoiled, too.
+        # A large body is not read a second time, which takes 24 ms a megabyte; it may have been spoiled, too.
         large = memoryview(text).nbytes > LARGE_BODY
         reason = f"{error} at byte {error.position}" if large else _reason(bytes(text), error)
         raise invalid(f"the body is not JSON that can be read: {reason}") from None

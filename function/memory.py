@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LARGE = 1024 * 1024  # bytes: of a body that leaves enough behind, and of a buffer that is worth a mapping of its own
+LARGE = 1024 * 1024  # bytes of a buffer that is worth a mapping of its own
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
