@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from bench import payloads
-from function import result_cache
-from function.api import Api
-from function.message import Request
+from function.app import App
+from function.cache import result_cache
+from function.messages import Request
 from function.settings import Settings
 from models import manifest, prepare
 
@@ -62,7 +62,7 @@ def variant(payload: Payload, number: int) -> Request:
     return Request("POST", payload.path, {}, dict(payload.headers), body)
 
 
-def measure(api: Api, payload: Payload, order: list[int]) -> dict[str, list[float]]:
+def measure(api: App, payload: Payload, order: list[int]) -> dict[str, list[float]]:
     """Milliseconds of each request, by where its answer came from."""
     found: dict[str, list[float]] = {}
     for number in order:
@@ -79,7 +79,7 @@ def rows(model: Manifest, payload: Payload, count: int) -> Iterator[str]:
     random.seed(SEED)
     order = random.choices(range(DIFFERENT), [1 / (rank + 1) for rank in range(DIFFERENT)], k=count)
     base = {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
-    reference = Api(Settings(base))
+    reference = App(Settings(base))
     measure(reference, payload, order[:5])  # loads the model
     entry = len(reference.respond(variant(payload, 0)).body) + 100 + result_cache._OVERHEAD
     cases: list[tuple[str, dict[str, Any]]] = [
@@ -91,7 +91,7 @@ def rows(model: Manifest, payload: Payload, count: int) -> Iterator[str]:
         cases.append(("Valkey, empty", {"RESULT_CACHE_URL": url}))
         cases.append(("Valkey, filled by another process", {"RESULT_CACHE_URL": url}))
         for name, settings in tqdm(cases, desc=payload.name, unit="case", disable=None):
-            api = Api(Settings(base | settings))
+            api = App(Settings(base | settings))
             api.models.get(model.name)
             found = measure(api, payload, order)
             every = [taken for times in found.values() for taken in times]

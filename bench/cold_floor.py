@@ -13,7 +13,7 @@ import sys  # noqa: E402  (the clock comes first)
 _project, _packages, _graph, _level, _threads, _input, _name, _shape = sys.argv[1:]
 sys.path += [_project, _packages]
 
-from function.ort import Session  # noqa: E402
+from function.engine.session import Session  # noqa: E402
 from function.tensor import Tensor  # noqa: E402
 
 _imported = time.monotonic_ns()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from bench import page_cache
 from bench.cold_run import Run, between, detailed, made, memory, spawned
 from bench.peers import launch
-from function import artifact, cpu, ort_api, repository
+from function.engine import artifact, repository
+from function.native import cpu, ort_capi
 from infra.emulator import Emulator
 from infra.payload import HttpResponse, decode_answer
 from infra.rie import ROOT
@@ -124,7 +125,7 @@ class FloorSystem:
         chosen = artifact.choose(metadata, version("onnxruntime"), cpu.flags())
         tensor = metadata.inputs[model.image.input]
         shape = ",".join(str(max(1, size)) for size in tensor.shape)
-        packages = Path(ort_api.find_library()).parents[2]
+        packages = Path(ort_capi.find_library()).parents[2]
         self._raw = folder / "tensor.f32"
         self._argv = [sys.executable, "-I", "-S", str(HERE / "cold_floor.py"), str(ROOT), str(packages), chosen.graph]
         self._argv += [str(artifact.optimise_level(chosen.family)), str(cpu.count(0)), str(self._raw)]
@@ -150,7 +151,7 @@ class GoSystem:
 
     def __init__(self, name: str, binary: Path, model: Manifest, threads: int) -> None:
         self.name = name
-        library = Path(ort_api.find_library())
+        library = Path(ort_capi.find_library())
         self._argv, self._env = launch.goserve_command(binary, model.path, library, threads)
 
     def run(self, payload: Payload) -> Run:

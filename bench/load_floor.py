@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
-from function import cpu
-from function.ort import Session
+from function.engine.session import Session
+from function.native import cpu
 from function.tensor import Tensor
 
 

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING
 
 from bench import proc, servers
 from bench.generator import LoadError
-from function import artifact, cpu, ort_api, repository
+from function.engine import artifact, repository
+from function.native import cpu, ort_capi
 from infra.rie import ROOT
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def floor(model: Manifest, payload: Payload, folder: Path) -> Iterator[Floor]:
     """
     assert model.image is not None
     metadata = repository.read(str(model.folder.parent), model.name)
-    chosen = artifact.choose(metadata, ort_api.api().version, cpu.flags())
+    chosen = artifact.choose(metadata, ort_capi.get_library().version, cpu.flags())
     tensor = metadata.inputs[model.image.input]
     file = folder / "floor.f32"
     file.write_bytes(payload.body)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from function import cpu
+from function.native import cpu
 from function.settings import VERSION
 
 PACKAGES = ("onnxruntime", "yyjson", "pybase64", "pillow", "awslambdaric", "starlette")

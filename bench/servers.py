@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from bench.peers import launch
 from bench.peers.launch import Server
-from function import ort_api
+from function.native import ort_capi
 from infra import processes
 from infra.payload import HttpResponse
 from infra.rie import ROOT
@@ -60,7 +60,7 @@ def systems(names: Sequence[str], model: Manifest) -> list[System]:
 
 def goserve(model: Manifest, variant: str) -> System:
     """The Go peer with one of the settings of GO_THREADS."""
-    library = Path(ort_api.find_library())
+    library = Path(ort_capi.find_library())
     return System(variant, ("json-nested",), lambda: launch.goserve(model.path, library, GO_THREADS[variant]))
 
 

@@ -9,29 +9,30 @@ import time
 _started = time.perf_counter()
 gc.disable()  # nothing to collect before the second request: 3 of 76 ms of a cold start
 
-from function import http_event, memory  # noqa: E402  (the clock starts before our own imports)
-from function.api import Api  # noqa: E402
-from function.direct import answer_direct  # noqa: E402
+from function.app import App  # noqa: E402
 from function.errors import PredictError  # noqa: E402
-from function.message import Request, error_response  # noqa: E402
+from function.events import http_event  # noqa: E402  (the clock starts before our own imports)
+from function.events.direct import answer_direct  # noqa: E402
+from function.messages import Request, error_response  # noqa: E402
+from function.native import malloc  # noqa: E402
+from function.observability.telemetry import Context, Trace, report  # noqa: E402
 from function.settings import Settings, xray_header  # noqa: E402
-from function.telemetry import Context, Trace, report  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-API = Api(Settings(os.environ))
-if API.settings.initialization_type == "lambda-managed-instances":
-    memory.return_large_buffers()
+APP = App(Settings(os.environ))
+if APP.settings.initialization_type == "lambda-managed-instances":
+    malloc.return_large_buffers()
 else:
-    memory.grow_in_large_steps()
-if API.settings.initialization_type != "on-demand":
-    API.models.get(API.settings.model_name).warm()  # INIT is not on a request's clock here
-    if API.settings.initialization_type == "snap-start":
-        from function import snapstart
+    malloc.grow_in_large_steps()
+if APP.settings.initialization_type != "on-demand":
+    APP.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
+    if APP.settings.initialization_type == "snap-start":
+        from function.engine import snapstart
 
-        snapstart.register(API.models)
+        snapstart.register(APP.models)
 
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
@@ -46,17 +47,17 @@ def handler(event: Any, context: Any) -> Any:
     # 1. Tell what kind of event it is: HTTP, records of S3 or SQS, else a direct invoke.
     adapter = http_event.classify(event)
     if adapter is None and isinstance(event, dict) and ("Records" in event or event.get("source") == "aws.s3"):
-        from function.records import answer_records  # brings http.client, which costs 70 ms
+        from function.events.records import answer_records  # brings http.client, which costs 70 ms
 
-        return answer_records(API, event, context, cold=cold)
+        return answer_records(APP, event, context, cold=cold)
     log = Context("http" if adapter else "direct", getattr(context, "aws_request_id", None), cold=cold)
     # 2. Unwrap the request and answer it.
     try:
         if adapter is None:
-            request, response = answer_direct(API, event, http_event.LAMBDA_LIMIT)
+            request, response = answer_direct(APP, event, http_event.LAMBDA_LIMIT)
         else:
             request = adapter[0](event)
-            response = API.respond(request)
+            response = APP.respond(request)
     except PredictError as error:
         request, response = Request("", "", {}, {}, b""), error_response(error)
     # 3. Tell the caller what was measured, in the answer's headers.
@@ -66,5 +67,5 @@ def handler(event: Any, context: Any) -> Any:
     # 4. Wrap the response: one that is too large to leave becomes a 413 here.
     answer: Any = response.body if adapter is None else adapter[1](event, response)
     # 5. Tell the log.
-    report(API.settings, log, request, response, answer["statusCode"] if adapter else None)
+    report(APP.settings, log, request, response, answer["statusCode"] if adapter else None)
     return answer

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from function.yyjson import Numbers
+    from function.native.yyjson import Numbers
 
 
 class Datatype:

@@ -46,19 +46,19 @@ _PILLOW = [
 FUNCTION = {
     "onnxruntime": Rule(
         ("onnxruntime/capi/libonnxruntime.so.*", "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"),
-        "function/ort_api.py calls the C API: the pybind module (31 MB) is a second copy of ONNX Runtime, "
+        "function/native/ort_capi.py calls the C API: the pybind module (31 MB) is a second copy of ONNX Runtime, "
         "providers_shared is for GPUs, the Python files are for numpy users",
     ),
     "yyjson": Rule(
         ("cyyjson.*.so",),
-        "function/yyjson.py calls the C API that the extension exports; the package around it holds the C source",
+        "function/native/yyjson.py calls the C API of the extension; the package around it holds the C source",
     ),
     "pybase64": Rule(
         ("pybase64/_[!_]*.py", "pybase64/__init__.py", "pybase64/_pybase64.*.so"), "its command line is not used"
     ),
     "pillow": Rule(
         (*(f"PIL/{name}.py" for name in _PILLOW), "PIL/_imaging.*.so", "PIL/_webp.*.so", "pillow.libs/*"),
-        "function/image.py reads JPEG, PNG and WebP with EXIF (whose reader is the TIFF plugin); of pillow.libs "
+        "function/codecs/image.py reads JPEG, PNG and WebP with EXIF (whose reader is the TIFF plugin); of pillow.libs "
         "only what these two extensions need is left: no avif, freetype, harfbuzz, lcms, brotli, png",
     ),
 }

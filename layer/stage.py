@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The HTTP server's entries need packages that only the container image has.
-SERVER_MODULES = ("asgi.py", "server.py")
+SERVER_ONLY = ("asgi.py", "server")
 TASK_ROOT = "/var/task"
 LAYER_ROOT = "/opt/python"
 
@@ -30,10 +30,9 @@ def function(target: Path, models: Sequence[str], python: str | None, *, server:
     `python` compiles it; without one the sources go alone. Raises StageError, manifest.ManifestError.
     """
     code = target / "function"
-    code.mkdir(parents=True)
-    for path in sorted((ROOT / "function").glob("*.py")):
-        if server or path.name not in SERVER_MODULES:
-            shutil.copyfile(path, code / path.name)
+    left_out = () if server else SERVER_ONLY
+    ignored = shutil.ignore_patterns("__pycache__", "*.md", *left_out)
+    shutil.copytree(ROOT / "function", code, ignore=ignored, copy_function=shutil.copyfile)
     if python:
         bytecode.compile_tree(code, f"{TASK_ROOT}/function", python)
     return [_model(target / "models", name) for name in models]
@@ -48,7 +47,7 @@ def _model(repository: Path, name: str) -> str:
         raise StageError(f"{model.folder} is not prepared; run: {command}") from None
     if document["sha256"] != model.file.sha256:
         raise StageError(f"{model.prepared} was made of another {model.file.name}; run: {command}")
-    # Loaded by the folder's name, which function/repository.py wants to be the model's.
+    # Loaded by the folder's name, which function/engine/repository.py wants to be the model's.
     shutil.copytree(model.prepared, repository / model.name / "prepared", copy_function=shutil.copyfile)
     return f"{model.name}: {', '.join(sorted(path.parent.name for path in model.prepared.glob('*/artifact.json')))}"
 

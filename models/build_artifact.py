@@ -12,9 +12,10 @@ import json
 import sys
 from pathlib import Path
 
-from function import cpu, golden
-from function.artifact import GRAPH, PORTABLE, optimise_level
-from function.ort import Session
+from function.engine import golden
+from function.engine.artifact import GRAPH, PORTABLE, optimise_level
+from function.engine.session import Session
+from function.native import cpu
 
 WEIGHTS = "weights.bin"
 SMALLEST_EXTERNAL = 1024  # bytes; smaller weights stay in the graph, where they cost no page of their own

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
-from function import yyjson
+from function.native import yyjson
 
 if TYPE_CHECKING:
     from models.manifest import Image
@@ -16,7 +16,7 @@ OPSET, IR_VERSION = 18, 9  # old enough for every ORT that function/ takes
 
 
 def reals() -> ModelProto:
-    """Numbers as function/yyjson.py describes them -> FP32 [k], with the smallest and largest result.
+    """Numbers as function/native/yyjson.py describes them -> FP32 [k], with the smallest and largest result.
 
     `kinds` is UINT8 [n]; `reals` are the values' memory, FP64 [n, 2], tag and payload. Those of kind ARRAY are left
     out. A result is infinite when a number was too large.
@@ -30,7 +30,7 @@ def numbers() -> ModelProto:
         *_payloads("reals", "real"),
         *_payloads("integers", "integer"),
         *_payloads("naturals", "natural"),
-        helper.make_node("Equal", ["kinds", "NEGATIVE"], ["is_negative"]),
+        helper.make_node("Equal", ["kinds", "SINT"], ["is_negative"]),
         helper.make_node("Where", ["is_negative", "integer", "natural"], ["whole"]),
         helper.make_node("Equal", ["kinds", "REAL"], ["is_real"]),
         helper.make_node("Where", ["is_real", "real", "whole"], ["rounded_all"]),
@@ -39,7 +39,7 @@ def numbers() -> ModelProto:
         helper.make_tensor_value_info("integers", TensorProto.INT64, ["n", 2]),
         helper.make_tensor_value_info("naturals", TensorProto.UINT64, ["n", 2]),
     ]
-    kinds = [_scalar("NEGATIVE", yyjson.NEGATIVE, TensorProto.UINT8), _scalar("REAL", yyjson.REAL, TensorProto.UINT8)]
+    kinds = [_scalar("SINT", yyjson.SINT, TensorProto.UINT8), _scalar("REAL", yyjson.REAL, TensorProto.UINT8)]
     return _rounded("numbers", nodes, inputs, kinds)
 
 

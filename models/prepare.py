@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from function import cpu
-from function.artifact import PORTABLE
-from function.ort_api import api
-from function.repository import FORMAT
+from function.engine.artifact import PORTABLE
+from function.engine.repository import FORMAT
+from function.native import cpu
+from function.native.ort_capi import get_library
 from models import graphs, manifest, raw, record
 from models.manifest import Manifest, ManifestError
 
@@ -134,7 +134,7 @@ def _emulators() -> tuple[dict[str, tuple[str, ...]], list[str]]:
 
 def _fingerprint(model: Manifest, families: list[str]) -> str:
     """Changes whenever building again would give something else."""
-    digest = hashlib.sha256(repr((FORMAT, api().version, families, model.file.sha256, model.labels)).encode())
+    digest = hashlib.sha256(repr((FORMAT, get_library().version, families, model.file.sha256, model.labels)).encode())
     for path in (
         model.folder / "model.toml",
         *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record")),

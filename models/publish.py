@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from function.s3 import parse_uri
+from function.aws.s3 import parse_uri
 from models import manifest
 from models.manifest import ManifestError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from function import golden
-from function.ort import OPTIMISE_BASIC, Session
-from function.ort_api import OrtError
+from function.engine import golden
+from function.engine.session import OPTIMISE_BASIC, Session
+from function.native.ort_capi import OrtError
 from models.manifest import ManifestError
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ import hashlib
 import zlib
 from typing import TYPE_CHECKING
 
-from function import cpu, golden
-from function.artifact import RECORD, MismatchError, check_files, read_record, sealed
-from function.ort_api import api
-from function.repository import FORMAT
+from function.engine import golden
+from function.engine.artifact import RECORD, MismatchError, check_files, read_record, sealed
+from function.engine.repository import FORMAT
+from function.native import cpu
+from function.native.ort_capi import get_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,7 @@ def write(
         "model_sha256": model.file.sha256,
         "family": family,
         "flags": sorted(cpu.FAMILIES.get(family, ())),
-        "ort_version": api().version,
+        "ort_version": get_library().version,
         "files": files,
         "golden": {"seed": golden.SEED, "outputs": expected},
     }

@@ -11,11 +11,12 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from function import cpu, golden
-from function.artifact import GRAPH, PORTABLE, optimise_level, read_record
-from function.ort import Session
-from function.ort_api import OrtError, api
-from function.repository import FORMAT, prepare_command
+from function.engine import golden
+from function.engine.artifact import GRAPH, PORTABLE, optimise_level, read_record
+from function.engine.repository import FORMAT, prepare_command
+from function.engine.session import Session
+from function.native import cpu
+from function.native.ort_capi import OrtError, get_library
 from models import manifest, record
 from models.manifest import ManifestError
 
@@ -61,7 +62,7 @@ def _mismatch(model: Manifest, folder: Path) -> str | None:
         "model": model.name,
         "version": model.version,
         "model_sha256": model.file.sha256,
-        "ort_version": api().version,
+        "ort_version": get_library().version,
     }
     for key, value in expected.items():
         if document.get(key) != value:

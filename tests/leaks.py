@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from function.ort import OPTIMISE_ALL, OPTIMISE_NONE, Session
-from function.ort_api import OrtError
+from function.engine.session import OPTIMISE_ALL, OPTIMISE_NONE, Session
+from function.native.ort_capi import OrtError
 from function.tensor import Tensor
 from models import manifest
 from tests import support

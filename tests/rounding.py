@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import tempfile
 
-from function.ort import OPTIMISE_NONE, Session
-from function.session import Model
+from function.engine.model import Model
+from function.engine.session import OPTIMISE_NONE, Session
 from function.tensor import JsonTensor, Tensor
 from models import graphs
 

@@ -15,8 +15,8 @@ from unittest.mock import patch
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from function import json_array, json_body
-from function.ort import OPTIMISE_ALL, Session
+from function.codecs import json_body, json_tensor
+from function.engine.session import OPTIMISE_ALL, Session
 from function.tensor import NAME_OF_ONNX, Tensor
 from models import manifest
 from models.prepare import prepare
@@ -57,7 +57,7 @@ def from_json(numbers: object, shape: tuple[int, ...]) -> Tensor:
     """`numbers`, flat or nested, as an FP32 tensor that came as JSON."""
     array = json_body.parse(json.dumps({"data": numbers}).encode()).get("data")
     assert isinstance(array, json_body.Array)
-    return json_array.read_array("input", "FP32", shape, array)
+    return json_tensor.read_array("input", "FP32", shape, array)
 
 
 def identity(kind: int, dimensions: Sequence[int | str]) -> ModelProto:

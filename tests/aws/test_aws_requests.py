@@ -15,10 +15,10 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from function import aws
-from function.aws import Aws, Call
-from function.aws_credentials import AwsError
-from function.s3 import S3, parse_uri
+from function.aws import client
+from function.aws.client import Aws, AwsRequest
+from function.aws.credentials import AwsError
+from function.aws.s3 import S3, parse_uri
 from function.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_the_signature_is_botocores(
             pass
 
     monkeypatch.setattr(http.client, "HTTPSConnection", Connection)
-    call = Call(service, "PUT", path, headers, body)
+    call = AwsRequest(service, "PUT", path, headers, body)
     with pytest.raises(AwsError, match="did not answer"):
         Aws(Settings(KEYS | {"AWS_SESSION_TOKEN": token})).request(call, attempts=1)
     assert signed["host"] == f"{service}.eu-west-1.amazonaws.com"
@@ -98,7 +98,7 @@ def test_chinas_regions_have_their_own_domain(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Aws, "_connect", refuse)
     with pytest.raises(ConnectionRefusedError):
-        Aws(Settings(KEYS | {"AWS_REGION": "cn-north-1"})).request(Call("s3", "GET", "/b/k"), attempts=1)
+        Aws(Settings(KEYS | {"AWS_REGION": "cn-north-1"})).request(AwsRequest("s3", "GET", "/b/k"), attempts=1)
     assert asked == ["https://s3.cn-north-1.amazonaws.com.cn"]
 
 
@@ -112,7 +112,7 @@ def test_a_connection_that_was_closed_meanwhile_is_no_failure(
     proxy.close_connections()
     started = time.perf_counter()
     assert ours.get(bucket, "k") == b"content"
-    assert time.perf_counter() - started < aws._FIRST_WAIT
+    assert time.perf_counter() - started < client._FIRST_WAIT
 
 
 def test_what_is_temporary_is_tried_three_times(

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function import artifact, cpu, download, model_store
+from function.aws import download
+from function.engine import artifact, model_store
+from function.native import cpu
 from infra.emulator import Emulator
 from models import manifest, publish
 from tests.contract.client import Answer, Client, http_event, new_client

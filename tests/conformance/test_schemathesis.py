@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from function.openapi import document
+from function.routes.openapi import document
 from tests.contract.entries.servers import ENTRIES
 from tests.contract.entries.valid import VALID
 

@@ -272,7 +272,7 @@ def test_errors_look_the_same_from_every_event_source(digits: Client, kind: str)
 def test_a_defect_is_a_500_without_its_trace(
     digits: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from function import oip_response
+    from function.codecs import oip_response
 
     def broken(version: str) -> None:
         raise ZeroDivisionError("a secret of the implementation")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from function import cpu
-from function.artifact import sealed
+from function.engine.artifact import sealed
+from function.native import cpu
 from tests.contract import made_models
 from tests.contract.client import Client, new_client
 

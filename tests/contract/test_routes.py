@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function.routes import ROUTES
+from function.routes.table import ROUTES
 from tests.contract.client import KINDS, Client
 
 if TYPE_CHECKING:

@@ -128,9 +128,9 @@ def test_large_pictures(server: Server, form: str) -> None:
 
 SLOW = """
 import sys
-import function.asgi
-function.asgi.BODY_SECONDS = 0.5
-from function.server import main
+from function.server import app
+app.BODY_SECONDS = 0.5
+from function.server.__main__ import main
 main()
 """
 

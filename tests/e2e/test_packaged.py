@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from function.image import ImageRule, decode
+from function.codecs.image import ImageRule, decode
 from infra.emulator import Emulator
 from infra.front import FunctionUrl
 from layer import package, unpack
@@ -74,7 +74,7 @@ def test_every_module_has_byte_code_and_its_place_on_lambda(packaged: Packaged) 
     """An import that compiles would write __pycache__, which Lambda's file system refuses, at each cold start."""
     script = """
 import json, marshal, sys
-import function.handler, function.image, PIL.JpegImagePlugin, PIL.WebPImagePlugin, pybase64
+import function.handler, function.codecs.image, PIL.JpegImagePlugin, PIL.WebPImagePlugin, pybase64
 roots = ("function", "PIL", "pybase64")
 modules = [m for name, m in sys.modules.items() if name.partition(".")[0] in roots]
 python = [m for m in modules if (m.__file__ or "").endswith(".py")]
@@ -125,7 +125,7 @@ def test_pictures_of_every_kind_are_read_by_the_slim_pillow(packaged: Packaged, 
     Image.linear_gradient("L").resize((40, 30)).convert(mode).save(file, kind, exif=exif)
     script = f"""
 import base64, json
-from function.image import ImageRule, decode
+from function.codecs.image import ImageRule, decode
 tensor = decode(base64.b64decode({base64.b64encode(file.getvalue())!r}), ImageRule(**{RULE}))
 print(json.dumps({{"shape": tensor.shape, "pixels": list(tensor.data)}}))
 """

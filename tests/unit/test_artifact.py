@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from function import artifact, cpu, ort_api, repository
-from function.artifact import PORTABLE, MismatchError, check_files, choose, read_record, sealed
+from function.engine import artifact, repository
+from function.engine.artifact import PORTABLE, MismatchError, check_files, choose, read_record, sealed
+from function.engine.registry import Models
 from function.errors import PredictError
-from function.registry import Models
+from function.native import cpu, ort_capi
 from function.settings import Settings
 from tests import support
 
@@ -140,7 +141,7 @@ def assert_refuses(models: Models, folder: Path) -> str:
 
 def chosen(prepared: Path, flags: frozenset[str] = FLAGS, version: str | None = None) -> artifact.Artifact:
     metadata = repository.read(str(prepared.parent.parent), "tiny")
-    return choose(metadata, version or ort_api.api().version, flags)
+    return choose(metadata, version or ort_capi.get_library().version, flags)
 
 
 def test_the_cpus_own_artifact_is_chosen(prepared: Path) -> None:
@@ -378,7 +379,7 @@ def test_metadata_of_another_preparation_is_not_combined_with_an_artifact(prepar
     metadata = repository.read(str(prepared.parent.parent), "tiny")
     metadata.crc32 ^= 1
     with pytest.raises(PredictError, match=r"model\.json was replaced while the model was loaded; ask again"):
-        choose(metadata, ort_api.api().version, FLAGS)
+        choose(metadata, ort_capi.get_library().version, FLAGS)
 
 
 def test_a_path_with_spaces_is_quoted_in_the_command(originals: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from function import classify
 from function.errors import PredictError
-from function.message import Request
+from function.messages import Request
+from function.routes import classify
 from function.tensor import Tensor
 
 PICTURE = b"\x89PNG\r\n\x1a\n and so on"

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function import codec, compression, json_array, json_body, yyjson
+from function.codecs import compression, json_body, json_tensor, raw_tensor
 from function.errors import PredictError
-from function.message import LARGE_BODY
+from function.messages import LARGE_BODY
+from function.native import yyjson
 from function.tensor import DATATYPES, Tensor
 from tests.rounding import rounded
 
@@ -56,7 +57,7 @@ def read(data: object, datatype: str, shape: tuple[int, ...]) -> Tensor:
     root = json_body.parse(body)
     array = json_body.array_field(root, "data", "the request")
     assert array is not None
-    return json_array.read_array("x", datatype, shape, array)
+    return json_tensor.read_array("x", datatype, shape, array)
 
 
 def refusal(call: Any, *arguments: Any, code: str = "INVALID_ARGUMENT") -> str:
@@ -373,8 +374,8 @@ def test_integers_and_reals_side_by_side(datatype: str) -> None:
 def test_depth_is_bounded() -> None:
     deep = json_body.parse(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}").get("a")
     assert isinstance(deep, json_body.Array)
-    assert "deeper than 64 levels" in refusal(json_array.nested_shape, deep)
-    assert "deeper than 64 levels" in refusal(json_array.read_array, "x", "FP32", (2,), deep)
+    assert "deeper than 64 levels" in refusal(json_tensor.nested_shape, deep)
+    assert "deeper than 64 levels" in refusal(json_tensor.read_array, "x", "FP32", (2,), deep)
 
 
 def shapes() -> st.SearchStrategy[tuple[int, ...]]:
@@ -398,9 +399,11 @@ def raw_tensors(datatype: str) -> st.SearchStrategy[tuple[tuple[int, ...], bytes
 def test_round_trip_of_raw_bytes(datatype: str, data: Any) -> None:
     shape, raw = data.draw(raw_tensors(datatype))
     before = data.draw(st.binary(max_size=20))
-    tensor = codec.tensor_from_bytes("x", datatype, shape, before + raw + b"!", slice(len(before), len(before + raw)))
+    tensor = raw_tensor.tensor_from_bytes(
+        "x", datatype, shape, before + raw + b"!", slice(len(before), len(before + raw))
+    )
     assert (tensor.datatype, tensor.shape) == (datatype, shape)
-    assert bytes(codec.tensor_to_bytes(tensor)) == raw
+    assert bytes(raw_tensor.tensor_to_bytes(tensor)) == raw
     assert not isinstance(tensor.data, list)
     address = np.frombuffer(memoryview(tensor.data), np.uint8).ctypes.data
     assert address % DATATYPES[datatype].itemsize == 0
@@ -415,11 +418,11 @@ def test_round_trip_through_json(datatype: str, form: str, data: Any) -> None:
     array = np.frombuffer(raw, NUMPY[datatype]).reshape(shape)
     tensor = Tensor(datatype, shape, raw)
     if not np.isfinite(array).all():
-        assert "binary data" in refusal(codec.tensor_to_json, "y", tensor)
+        assert "binary data" in refusal(raw_tensor.tensor_to_json, "y", tensor)
         return
-    flat = codec.tensor_to_json("y", tensor)
+    flat = raw_tensor.tensor_to_json("y", tensor)
     assert flat == array.ravel().tolist()
-    values = codec.nested(flat, shape)
+    values = raw_tensor.nested(flat, shape)
     assert values == array.tolist()
     if not shape:
         values = [values]
@@ -434,34 +437,34 @@ def test_round_trip_of_bytes(shape: tuple[int, ...], data: Any) -> None:
     count = int(np.prod(shape, dtype=int))
     texts = data.draw(st.lists(st.text(), min_size=count, max_size=count))
     tensor = Tensor("BYTES", shape, [text.encode() for text in texts])
-    assert read(codec.tensor_to_json("y", tensor), "BYTES", shape).data == tensor.data
+    assert read(raw_tensor.tensor_to_json("y", tensor), "BYTES", shape).data == tensor.data
     items = data.draw(st.lists(st.binary(), min_size=count, max_size=count))
-    raw = bytes(codec.tensor_to_bytes(Tensor("BYTES", shape, items)))
-    assert codec.tensor_from_bytes("x", "BYTES", shape, raw, slice(0, len(raw))).data == items
+    raw = bytes(raw_tensor.tensor_to_bytes(Tensor("BYTES", shape, items)))
+    assert raw_tensor.tensor_from_bytes("x", "BYTES", shape, raw, slice(0, len(raw))).data == items
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
 def test_numbers_that_json_has_not(datatype: str, value: float) -> None:
     raw: bytes = np.array([[0, 1], [value, 2]], NUMPY[datatype]).tobytes()
-    message = refusal(codec.tensor_to_json, "y", Tensor(datatype, (2, 2), raw))
+    message = refusal(raw_tensor.tensor_to_json, "y", Tensor(datatype, (2, 2), raw))
     assert f"output 'y' is {value} at element 2" in message
 
 
 def test_outputs_that_json_cannot_carry() -> None:
-    assert "binary data" in refusal(codec.tensor_to_json, "y", Tensor("BYTES", (1,), [b"\xff"]))
-    assert "BF16" in refusal(codec.tensor_to_json, "y", Tensor("BF16", (1,), b"\0\0"))
+    assert "binary data" in refusal(raw_tensor.tensor_to_json, "y", Tensor("BYTES", (1,), [b"\xff"]))
+    assert "BF16" in refusal(raw_tensor.tensor_to_json, "y", Tensor("BF16", (1,), b"\0\0"))
     large = np.array([1.7e308, 1.7e308, -5e-324])  # a sum beyond a double, of finite numbers
-    assert codec.tensor_to_json("y", Tensor("FP64", (3,), large.tobytes())) == large.tolist()
+    assert raw_tensor.tensor_to_json("y", Tensor("FP64", (3,), large.tobytes())) == large.tolist()
 
 
 def test_aligned_bytes_are_not_copied_and_others_are() -> None:
     body = bytes(range(32))
-    aligned = codec.tensor_from_bytes("x", "FP32", (4,), body, slice(8, 24)).data
+    aligned = raw_tensor.tensor_from_bytes("x", "FP32", (4,), body, slice(8, 24)).data
     assert isinstance(aligned, memoryview)
     assert aligned.obj is body
-    assert codec.tensor_from_bytes("x", "FP32", (4,), body, slice(6, 22)).data == body[6:22]
-    assert isinstance(codec.tensor_from_bytes("x", "FP32", (4,), body, slice(6, 22)).data, bytes)
+    assert raw_tensor.tensor_from_bytes("x", "FP32", (4,), body, slice(6, 22)).data == body[6:22]
+    assert isinstance(raw_tensor.tensor_from_bytes("x", "FP32", (4,), body, slice(6, 22)).data, bytes)
 
 
 @pytest.mark.parametrize(
@@ -480,7 +483,7 @@ def test_aligned_bytes_are_not_copied_and_others_are() -> None:
     ],
 )
 def test_raw_bytes_that_do_not_fit(datatype: str, shape: tuple[int, ...], raw: bytes, words: str) -> None:
-    message = refusal(codec.tensor_from_bytes, "x", datatype, shape, raw, slice(0, len(raw)))
+    message = refusal(raw_tensor.tensor_from_bytes, "x", datatype, shape, raw, slice(0, len(raw)))
     assert words in message
     assert "'x'" in message
 
@@ -502,7 +505,7 @@ def test_raw_bytes_that_do_not_fit(datatype: str, shape: tuple[int, ...], raw: b
     ],
 )
 def test_fill_shape(shape: tuple[int, ...], count: int, filled: tuple[int, ...] | None) -> None:
-    assert codec.fill_shape(shape, count) == filled
+    assert raw_tensor.fill_shape(shape, count) == filled
 
 
 # Threads
@@ -636,14 +639,14 @@ def test_imports_stay_small() -> None:
     """A JSON tensor is decoded and answered without what a cold start cannot afford."""
     script = (
         "import sys\n"
-        "from function import compression, goserve, oip, oip_response\n"
+        "from function.codecs import compression, goserve, oip_request, oip_response\n"
         "early = {'json', 'zlib', 'array', 're', 'typing'} & set(sys.modules)\n"
         "assert not early, early\n"
         "from function.tensor import Spec, Tensor\n"
         "class Model: name, version = 'm', '1'\n"
         "Model.inputs = Model.outputs = {'x': Spec('x', 'FP32', (-1, 2))}\n"
         'body = b\'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}\'\n'
-        "request = oip.decode_infer(body, None, Model)\n"
+        "request = oip_request.decode_infer(body, None, Model)\n"
         "oip_response.encode_infer(Model, request, {'x': Tensor('FP32', (1, 2), bytes(8))}, [])\n"
         "late = {'numpy', 'typing', 'dataclasses', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
         "assert not late, late\n"

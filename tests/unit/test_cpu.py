@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from function import cpu
+from function.native import cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from function.direct import answer_direct
-from function.message import Request, Response
+from function.events.direct import answer_direct
+from function.messages import Request, Response
 
 LIMIT = 100
 

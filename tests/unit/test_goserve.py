@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function import goserve
+from function.codecs import goserve
 from function.errors import PredictError
 from function.tensor import Spec, Tensor
 from tests.rounding import rounded

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function import http_event
 from function.errors import PredictError
-from function.http_event import ALB_LIMIT, LAMBDA_LIMIT, classify
-from function.message import Request, Response, error_response, json_response
+from function.events import http_event
+from function.events.http_event import ALB_LIMIT, LAMBDA_LIMIT, classify
+from function.messages import Request, Response, error_response, json_response
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "tests" / "events"
@@ -368,8 +368,8 @@ def test_what_it_imports() -> None:
         event = json.load(open(sys.argv[1]))
         event["rawQueryString"] = "top_k=5"
         before = set(sys.modules)
-        from function.http_event import classify
-        from function.message import Response
+        from function.events.http_event import classify
+        from function.messages import Response
         to_request, from_response = classify(event)
         to_request(event)
         from_response(event, Response(200, {"Content-Type": "application/json"}, b"{}"))
@@ -382,5 +382,5 @@ def test_what_it_imports() -> None:
         check=True,
         cwd=ROOT,
     )
-    ours = ["function", "function.errors", "function.http_event", "function.message"]
+    ours = ["function", "function.errors", "function.events", "function.events.http_event", "function.messages"]
     assert run.stdout.split() == ["__future__", *ours]

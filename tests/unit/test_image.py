@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from function.codecs.image import MAX_PIXELS, ImageRule, decode, from_base64
 from function.errors import PredictError
-from function.image import MAX_PIXELS, ImageRule, decode, from_base64
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -536,7 +536,7 @@ def modules_after(code: str, body: bytes = b"") -> set[str]:
     program = f"""if True:
         import sys
         before = set(sys.modules)
-        from function.image import ImageRule, decode
+        from function.codecs.image import ImageRule, decode
         {code}
         print(*set(sys.modules) - before)
     """
@@ -546,7 +546,7 @@ def modules_after(code: str, body: bytes = b"") -> set[str]:
 
 
 def test_nothing_is_imported_before_a_picture_comes() -> None:
-    ours = {"function", "function.errors", "function.image", "function.tensor"}
+    ours = {"function", "function.errors", "function.codecs.image", "function.tensor"}
     assert modules_after("") - ours <= {"__future__", "struct", "_struct"}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import threading
 
-from function.message import Request, Response
-from function.metrics import BUCKETS, Metrics
+from function.messages import Request, Response
+from function.observability.prometheus import BUCKETS, Metrics
 
 SAMPLE = re.compile(r'^(\w+)(?:\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? ([0-9.e+-]+)$')
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from function.codecs.multipart import first_file
 from function.errors import PredictError
-from function.multipart import first_file
 
 CURL = "multipart/form-data; boundary=------------------------d74496d66958873e"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function import oip, oip_response
+from function.codecs import oip_request, oip_response
 from function.errors import PredictError
 from function.tensor import DATATYPES, Spec, Tensor
 from tests.rounding import rounded
@@ -65,9 +65,9 @@ def floats(tensor: Tensor) -> list[float]:
 
 def refusal(model: Model, content: bytes, header_length: int | None = None) -> str:
     with pytest.raises(PredictError) as caught:
-        oip.decode_infer(content, header_length, model)
+        oip_request.decode_infer(content, header_length, model)
     assert caught.value.status == 400
-    request = oip.decode_infer(body(id="next"), None, ONE)
+    request = oip_request.decode_infer(body(id="next"), None, ONE)
     assert (request.id, floats(request.inputs["x"])) == ("next", [1, 2, 3, 4])
     return caught.value.message
 
@@ -76,7 +76,9 @@ def refusal(model: Model, content: bytes, header_length: int | None = None) -> s
 
 
 def test_a_json_request() -> None:
-    request = oip.decode_infer(body(id="é", parameters={"mine": "x", "also": 1.5, "none": None, "a\0b": 1}), None, ONE)
+    request = oip_request.decode_infer(
+        body(id="é", parameters={"mine": "x", "also": 1.5, "none": None, "a\0b": 1}), None, ONE
+    )
     assert request.id == "é"
     assert request.parameters == {"mine": "x", "also": 1.5, "none": None, "a\0b": 1}
     assert request.inputs["x"].datatype == "FP32"
@@ -86,12 +88,12 @@ def test_a_json_request() -> None:
 
 
 def test_optional_fields_may_be_null_or_name_the_model() -> None:
-    request = oip.decode_infer(
+    request = oip_request.decode_infer(
         body(id=None, parameters=None, outputs=None, model_name="one", model_version="3"), None, ONE
     )
     assert (request.id, request.parameters) == (None, {})
-    assert oip.decode_infer(body(outputs=[]), None, ONE).outputs[0].name == "y"
-    oip.decode_infer(body(inputs=[x_input(parameters=None)]), None, ONE)
+    assert oip_request.decode_infer(body(outputs=[]), None, ONE).outputs[0].name == "y"
+    oip_request.decode_infer(body(inputs=[x_input(parameters=None)]), None, ONE)
 
 
 def mixed_inputs(*, binary: bool) -> tuple[dict[str, Any], list[bytes]]:
@@ -113,7 +115,7 @@ def mixed_inputs(*, binary: bool) -> tuple[dict[str, Any], list[bytes]]:
 def test_several_inputs(binary: bool) -> None:
     head, blobs = mixed_inputs(binary=binary)
     content, length = binary_body(head, *(blobs if binary else []))
-    inputs = oip.decode_infer(content, length if binary else None, MIXED).inputs
+    inputs = oip_request.decode_infer(content, length if binary else None, MIXED).inputs
     assert [(name, tensor.datatype, tensor.shape) for name, tensor in inputs.items()] == [
         ("a", "UINT32", (2, 2)),
         ("b", "BOOL", (3,)),
@@ -129,20 +131,20 @@ def test_json_and_binary_data_in_one_request() -> None:
     head, blobs = mixed_inputs(binary=False)
     head["inputs"][1] = {"name": "b", "datatype": "BOOL", "shape": [3], "parameters": {"binary_data_size": 3}}
     content, length = binary_body(head, blobs[1])
-    inputs = oip.decode_infer(content, length, MIXED).inputs
+    inputs = oip_request.decode_infer(content, length, MIXED).inputs
     assert raw_bytes(inputs["b"]) == blobs[1]
     assert raw_bytes(inputs["a"]) == blobs[0]
 
 
 def test_a_header_length_of_the_whole_body_is_a_json_request() -> None:
     content = body()
-    assert floats(oip.decode_infer(content, len(content), ONE).inputs["x"]) == [1, 2, 3, 4]
+    assert floats(oip_request.decode_infer(content, len(content), ONE).inputs["x"]) == [1, 2, 3, 4]
 
 
 def test_an_empty_tensor_as_binary_data() -> None:
     item = x_input(shape=[0, 2], data="absent", parameters={"binary_data_size": 0})
     content, length = binary_body({"inputs": [item]})
-    assert oip.decode_infer(content, length, ONE).inputs["x"].shape == (0, 2)
+    assert oip_request.decode_infer(content, length, ONE).inputs["x"].shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_an_empty_tensor_as_binary_data() -> None:
 def test_forms_of_outputs(default: bool | None, outputs: Any, expected: list[tuple[str, bool]]) -> None:
     head, _ = mixed_inputs(binary=False)
     head |= {"outputs": outputs} | ({} if default is None else {"parameters": {"binary_data_output": default}})
-    request = oip.decode_infer(json.dumps(head).encode(), None, MIXED)
+    request = oip_request.decode_infer(json.dumps(head).encode(), None, MIXED)
     assert [(each.name, each.binary) for each in request.outputs] == expected
 
 
@@ -169,7 +171,7 @@ def test_what_tritonclient_sends() -> None:
         parameters={"binary_data_output": True, "priority": 1, "timeout": 5000},
         outputs=[{"name": "y", "parameters": {"classification": 2, "binary_data": True}}],
     )
-    (wanted,) = oip.decode_infer(content, None, ONE).outputs
+    (wanted,) = oip_request.decode_infer(content, None, ONE).outputs
     assert (wanted.binary, wanted.classification) == (True, 2)
 
 
@@ -203,7 +205,7 @@ def test_raw_bodies(datatype: str, shape: tuple[int, ...], size: int, deduced: t
         message = refusal(raw_model(datatype, shape), content, 0)
         assert f"raw body of {size} bytes does not fit input 'x'" in message
         return
-    request = oip.decode_infer(content, 0, raw_model(datatype, shape))
+    request = oip_request.decode_infer(content, 0, raw_model(datatype, shape))
     assert request.inputs["x"].shape == deduced
     assert request.inputs["x"].datatype == datatype
     assert raw_bytes(request.inputs["x"]) == content
@@ -212,14 +214,14 @@ def test_raw_bodies(datatype: str, shape: tuple[int, ...], size: int, deduced: t
 
 def test_a_raw_body_is_not_copied() -> None:
     content = bytes(16)
-    data = oip.decode_infer(content, 0, raw_model("FP32", (-1, 2))).inputs["x"].data
+    data = oip_request.decode_infer(content, 0, raw_model("FP32", (-1, 2))).inputs["x"].data
     assert isinstance(data, memoryview)
     assert data.obj is content
 
 
 @pytest.mark.parametrize("shape", [(1,), (-1,), (1, 1), (-1, 1), ()])
 def test_a_raw_body_of_bytes_is_one_element(shape: tuple[int, ...]) -> None:
-    tensor = oip.decode_infer(b"\xffany", 0, raw_model("BYTES", shape)).inputs["x"]
+    tensor = oip_request.decode_infer(b"\xffany", 0, raw_model("BYTES", shape)).inputs["x"]
     assert tensor.data == [b"\xffany"]
     assert tensor.shape == tuple(1 for _ in shape)
 
@@ -333,13 +335,13 @@ def test_a_header_length_that_is_off_by_one(cut: int) -> None:
 
 @pytest.mark.parametrize(("header", "length"), [(None, None), ("0", 0), (" 17 ", 17), ("9" * 18, int("9" * 18))])
 def test_header_lengths(header: str | None, length: int | None) -> None:
-    assert oip.parse_header_length(header) == length
+    assert oip_request.parse_header_length(header) == length
 
 
 @pytest.mark.parametrize("header", ["", "-1", "1.5", "0x10", "1 2", "²", "٣", "9" * 19, "9" * 5000, "none"])
 def test_header_lengths_that_are_none(header: str) -> None:
     with pytest.raises(PredictError, match="Inference-Header-Content-Length") as caught:
-        oip.parse_header_length(header)
+        oip_request.parse_header_length(header)
     assert len(caught.value.message) < 200
 
 
@@ -375,7 +377,7 @@ def test_what_is_encoded_can_be_decoded(datatype: str, data: Any) -> None:
     if not binary and datatype[:2] == "FP":
         values = np.frombuffer(raw, NUMPY[datatype])
         raw = np.where(np.isfinite(values), values, 1).astype(NUMPY[datatype]).tobytes()
-    request = oip.InferRequest("7", {}, [oip.RequestedOutput("t", binary=binary)], {})
+    request = oip_request.InferRequest("7", {}, [oip_request.RequestedOutput("t", binary=binary)], {})
     content, length = oip_response.encode_infer(model, request, {"t": Tensor(datatype, shape, raw)}, [])
     assert (length is not None) == binary
     answer = json.loads(content[:length])
@@ -387,7 +389,7 @@ def test_what_is_encoded_can_be_decoded(datatype: str, data: Any) -> None:
     pad = b" " * data.draw(st.integers(0, 8))
     head = json.dumps({"inputs": answer["outputs"]}).encode() + pad
     sent = head + content[length:] if length is not None else head
-    back = oip.decode_infer(sent, len(head), model).inputs["t"]
+    back = oip_request.decode_infer(sent, len(head), model).inputs["t"]
     assert back.shape == shape
     assert raw_bytes(rounded(back)) == raw
 
@@ -395,8 +397,8 @@ def test_what_is_encoded_can_be_decoded(datatype: str, data: Any) -> None:
 # Answers
 
 
-def answer(tensors: dict[str, Tensor], *outputs: oip.RequestedOutput, labels: list[str] | None = None) -> Any:
-    request = oip.InferRequest(None, {}, list(outputs), {})
+def answer(tensors: dict[str, Tensor], *outputs: oip_request.RequestedOutput, labels: list[str] | None = None) -> Any:
+    request = oip_request.InferRequest(None, {}, list(outputs), {})
     content, length = oip_response.encode_infer(MIXED, request, tensors, labels or [])
     return json.loads(content[:length]), b"" if length is None else content[length:]
 
@@ -410,9 +412,9 @@ def test_json_and_binary_outputs_in_one_answer() -> None:
     tensors = {"y": fp32([0.1, 2, 3]), "z": Tensor("BYTES", (2,), [b"ab", b""]), "w": Tensor("BF16", (1,), b"\1\2")}
     document, rest = answer(
         tensors,
-        oip.RequestedOutput("w", binary=True),
-        oip.RequestedOutput("y", binary=False),
-        oip.RequestedOutput("z", binary=True),
+        oip_request.RequestedOutput("w", binary=True),
+        oip_request.RequestedOutput("y", binary=False),
+        oip_request.RequestedOutput("z", binary=True),
     )
     assert document == {
         "model_name": "mixed",
@@ -437,9 +439,9 @@ def test_json_and_binary_outputs_in_one_answer() -> None:
 )
 def test_outputs_that_json_cannot_carry(tensor: Tensor, words: str) -> None:
     with pytest.raises(PredictError, match="binary data") as caught:
-        answer({"y": tensor}, oip.RequestedOutput("y", binary=False))
+        answer({"y": tensor}, oip_request.RequestedOutput("y", binary=False))
     assert words in caught.value.message
-    assert answer({"y": tensor}, oip.RequestedOutput("y", binary=True))[1]
+    assert answer({"y": tensor}, oip_request.RequestedOutput("y", binary=True))[1]
 
 
 LABELS = ["ant", "bee", "cat", "dog"]
@@ -462,7 +464,7 @@ LABELS = ["ant", "bee", "cat", "dog"]
     ],
 )
 def test_classification(tensor: Tensor, k: int, labels: list[str], shape: list[int], expected: list[str]) -> None:
-    wanted = oip.RequestedOutput("y", binary=False, classification=k)
+    wanted = oip_request.RequestedOutput("y", binary=False, classification=k)
     (output,) = answer({"y": tensor}, wanted, labels=labels)[0]["outputs"]
     if tensor.datatype == "FP32" and expected and "." not in expected[0]:
         expected = [f"{float(value):.6f}:{index}" for value, index in (text.split(":") for text in expected)]
@@ -470,7 +472,7 @@ def test_classification(tensor: Tensor, k: int, labels: list[str], shape: list[i
 
 
 def test_classification_as_binary_data() -> None:
-    wanted = oip.RequestedOutput("y", binary=True, classification=1)
+    wanted = oip_request.RequestedOutput("y", binary=True, classification=1)
     document, rest = answer({"y": Tensor("INT8", (1, 2), b"\1\2")}, wanted)
     assert document["outputs"][0]["parameters"] == {"binary_data_size": 7}
     assert rest == b"\3\0\0\0" + b"2:1"
@@ -480,7 +482,7 @@ def test_classification_as_binary_data() -> None:
 def test_classification_needs_an_order(datatype: str) -> None:
     tensor = Tensor(datatype, (1,), [b"a"] if datatype == "BYTES" else b"\0\0")
     with pytest.raises(PredictError, match="has no order"):
-        answer({"y": tensor}, oip.RequestedOutput("y", binary=False, classification=1))
+        answer({"y": tensor}, oip_request.RequestedOutput("y", binary=False, classification=1))
 
 
 def test_metadata() -> None:
@@ -516,7 +518,7 @@ def test_one_changed_byte_never_breaks_anything() -> None:
         middle = chance.choice((bytes([chance.randrange(256)]), chance.choice(b'[]{}",:-.0e').to_bytes(), b""))
         changed = valid[:at] + middle + valid[at + chance.randrange(2) :]
         try:
-            request = oip.decode_infer(changed, header_length, MIXED)
+            request = oip_request.decode_infer(changed, header_length, MIXED)
         except PredictError as error:
             refused += error.status == 400
             continue
@@ -527,4 +529,4 @@ def test_one_changed_byte_never_breaks_anything() -> None:
         answered += 1
     assert refused > 1000
     assert answered + refused == 6000
-    assert len(oip.decode_infer(binary, length, MIXED).inputs) == 4
+    assert len(oip_request.decode_infer(binary, length, MIXED).inputs) == 4

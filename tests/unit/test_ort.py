@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from function import ort_api
-from function.ort import OPTIMISE_ALL, Session
-from function.ort_api import OrtError
+from function.engine.session import OPTIMISE_ALL, Session
+from function.native import ort_capi
+from function.native.ort_capi import OrtError
 from function.tensor import DATATYPES, NAME_OF_ONNX, Tensor
 from tests import support
 from tests.support import doubling, identity, make_model, mixed, open_session, run_program
@@ -234,13 +234,13 @@ def test_a_buffer_with_gaps_is_refused(double: Session) -> None:
 
 def test_ort_is_given_the_callers_own_memory(double: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     given_addresses = []
-    create = ort_api.api().CreateTensorWithDataAsOrtValue
+    create = ort_capi.get_library().CreateTensorWithDataAsOrtValue
 
     def spy(memory: int, address: int, *rest: object) -> None:
         given_addresses.append(address)
         create(memory, address, *rest)
 
-    monkeypatch.setattr(ort_api.api(), "CreateTensorWithDataAsOrtValue", spy)
+    monkeypatch.setattr(ort_capi.get_library(), "CreateTensorWithDataAsOrtValue", spy)
     owner = np.arange(8, dtype=np.float32)
     double.run({"x": Tensor("FP32", (3,), owner.data[2:5])})
     assert given_addresses == [owner.ctypes.data + 8]
@@ -274,13 +274,13 @@ def test_outputs_outlive_the_session_and_each_other(tmp_path: Path) -> None:
 
 def test_outputs_are_released_when_nobody_holds_them(double: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     released = []
-    release = ort_api.api().ReleaseValue
+    release = ort_capi.get_library().ReleaseValue
 
     def spy(value: int) -> None:
         released.append(value)
         release(value)
 
-    monkeypatch.setattr(ort_api.api(), "ReleaseValue", spy)
+    monkeypatch.setattr(ort_capi.get_library(), "ReleaseValue", spy)
     output = double.run({"x": fp32(1, 2)})["y"]
     assert len(released) == 1  # the input
     view = memoryview(output.data)[4:]  # type: ignore[arg-type]
@@ -361,11 +361,11 @@ def test_a_datatype_outside_the_protocol_is_named(tmp_path: Path) -> None:
 
 def test_another_abi_is_refused_with_both_versions() -> None:
     program = (
-        "from function import ort_api\n"
-        "ort_api.API_VERSION = 9999\n"
+        "from function.native import ort_capi\n"
+        "ort_capi.API_VERSION = 9999\n"
         "try:\n"
-        "    ort_api.api()\n"
-        "except ort_api.OrtError as error:\n"
+        "    ort_capi.get_library()\n"
+        "except ort_capi.OrtError as error:\n"
         "    print(error)\n"
     )
     done = run_program(program)
@@ -382,8 +382,8 @@ def test_a_library_that_is_missing_or_damaged_is_said_to_be(content: bytes | Non
     program = (
         "import sys\n"
         "sys.path[:] = [path for path in sys.path if 'site-packages' not in path] + sys.argv[1:]\n"
-        "from function.ort import Session\n"
-        "from function.ort_api import OrtError\n"
+        "from function.engine.session import Session\n"
+        "from function.native.ort_capi import OrtError\n"
         "try:\n"
         "    Session('model.onnx', optimise=0, threads=1)\n"
         "except OrtError as error:\n"
@@ -398,8 +398,8 @@ def test_a_library_that_is_missing_or_damaged_is_said_to_be(content: bytes | Non
 def test_telemetry_is_off_and_numpy_is_not_imported(double: Session) -> None:
     program = (
         "import os, sys\n"
-        "from function import ort_api\n"
-        "ort_api.api()\n"
+        "from function.native import ort_capi\n"
+        "ort_capi.get_library()\n"
         "print(os.environ['ORT_DISABLE_TELEMETRY'], {'numpy', 'onnxruntime'} & set(sys.modules))\n"
     )
     assert run_program(program).stdout == "1 set()\n"
@@ -408,15 +408,15 @@ def test_telemetry_is_off_and_numpy_is_not_imported(double: Session) -> None:
 def test_the_library_is_loaded_once_by_many_threads() -> None:
     program = (
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from function import ort_api\n"
+        "from function.native import ort_capi\n"
         "made = []\n"
-        "class Counted(ort_api.Api):\n"
+        "class Counted(ort_capi.Library):\n"
         "    def __init__(self, path):\n"
         "        made.append(path)\n"
         "        super().__init__(path)\n"
-        "ort_api.Api = Counted\n"
+        "ort_capi.Library = Counted\n"
         "with ThreadPoolExecutor(8) as pool:\n"
-        "    print(len(set(pool.map(lambda _: id(ort_api.api()), range(64)))), len(made))\n"
+        "    print(len(set(pool.map(lambda _: id(ort_capi.get_library()), range(64)))), len(made))\n"
     )
     assert run_program(program).stdout == "1 1\n"
 
@@ -446,7 +446,7 @@ def test_the_gil_is_free_during_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
     session = open_session(support.classifier(), tmp_path)
     pictures = support.picture(count=64)
     go, counted, seen = threading.Event(), [0], []
-    run = ort_api.api().Run
+    run = ort_capi.get_library().Run
 
     def count() -> None:
         go.wait()
@@ -459,7 +459,7 @@ def test_the_gil_is_free_during_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
         run(*arguments)
         seen.append(counted[0] - before)
 
-    monkeypatch.setattr(ort_api.api(), "Run", spy)
+    monkeypatch.setattr(ort_capi.get_library(), "Run", spy)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)
     try:

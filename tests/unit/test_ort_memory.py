@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from onnx import helper
 
-from function import ort_api
-from function.ort import OPTIMISE_NONE, Session
-from function.ort_api import OrtError
+from function.engine.session import OPTIMISE_NONE, Session
+from function.native import ort_capi
+from function.native.ort_capi import OrtError
 from function.tensor import Tensor
 from tests import leaks, support
 from tests.support import doubling, make_model, open_session, run_program
@@ -35,7 +35,7 @@ def test_a_large_input_is_not_copied(tmp_path: Path) -> None:
     path = support.save(make_model(nodes, [("x", 1, ["n"])], [("y", 1, [])]), tmp_path / "largest.onnx")
     program = (
         "import sys\n"
-        "from function.ort import OPTIMISE_ALL, Session\n"
+        "from function.engine.session import OPTIMISE_ALL, Session\n"
         "from function.tensor import Tensor\n"
         "from tests.support import memory\n"
         "session = Session(sys.argv[1], optimise=OPTIMISE_ALL, threads=1)\n"
@@ -55,7 +55,7 @@ def test_memory_is_held_as_long_as_the_outputs_are(tmp_path: Path) -> None:
     """Sixteen answers of 4 MB held: 64 MB more. Let go: the next sixteen, again and again, need no more."""
     program = (
         "import sys\n"
-        "from function.ort import OPTIMISE_ALL, Session\n"
+        "from function.engine.session import OPTIMISE_ALL, Session\n"
         "from function.tensor import Tensor\n"
         "from tests.support import memory\n"
         "session = Session(sys.argv[1], optimise=OPTIMISE_ALL, threads=1)\n"
@@ -79,16 +79,16 @@ def test_memory_is_held_as_long_as_the_outputs_are(tmp_path: Path) -> None:
 def test_every_object_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ORT makes and what it is given back, counted by kind, over good and failing loads and runs."""
     gc.collect()  # what earlier tests left is not of this one's making
-    api = ort_api.api()
+    api = ort_capi.get_library()
     live: dict[int, str] = {}
     makers = {"CreateSession", "CreateSessionOptions", "CreateTensorAsOrtValue", "CreateTensorWithDataAsOrtValue"}
     makers |= {"GetTensorTypeAndShape", "SessionGetInputTypeInfo", "SessionGetOutputTypeInfo"}
     makers |= {"SessionGetInputName", "SessionGetOutputName"}
     releases = ("Session", "Value", "TypeInfo", "TensorTypeAndShapeInfo", "SessionOptions", "Status")
-    made, run, get_error_code = api.made, api.Run, api.GetErrorCode
+    create, run, get_error_code = api.create, api.Run, api.GetErrorCode
 
-    def spy_made(name: str, *arguments: object) -> int:
-        address = made(name, *arguments)
+    def spy_create(name: str, *arguments: object) -> int:
+        address = create(name, *arguments)
         if name in makers:
             live[address] = name
         return address
@@ -112,7 +112,7 @@ def test_every_object_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     gc.collect()  # what earlier tests left is not counted
     monkeypatch.setattr(api, "GetErrorCode", spy_status)
-    monkeypatch.setattr(api, "made", spy_made)
+    monkeypatch.setattr(api, "create", spy_create)
     monkeypatch.setattr(api, "Run", spy_run)
     for name in ("AllocatorFree", *(f"Release{kind}" for kind in releases)):
         spy_release(name)
@@ -153,8 +153,8 @@ def test_weights_are_mapped_and_shared_between_processes(digits_prepared: Path) 
     weights = folder / "weights.bin"
     program = (
         "import sys\n"
-        "from function import golden\n"
-        "from function.ort import OPTIMISE_NONE, Session\n"
+        "from function.engine import golden\n"
+        "from function.engine.session import OPTIMISE_NONE, Session\n"
         "session = Session(sys.argv[1], optimise=OPTIMISE_NONE, threads=1)\n"
         "session.run(golden.inputs(session.inputs))\n"
         "print('ready', flush=True)\n"

@@ -18,9 +18,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from function import cpu, golden
-from function.artifact import PORTABLE, read_record
-from function.registry import Models
+from function.engine import golden
+from function.engine.artifact import PORTABLE, read_record
+from function.engine.registry import Models
+from function.native import cpu
 from function.settings import Settings
 from function.tensor import Spec
 from models import manifest, prepare, verify

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from function import cpu
-from function.artifact import GRAPH, sealed
-from function.ort import OPTIMISE_NONE, Session
+from function.engine.artifact import GRAPH, sealed
+from function.engine.session import OPTIMISE_NONE, Session
+from function.native import cpu
 from tests import support
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ FORCED = {
 # the last graph may end the process.
 PROGRAM = """
 import json, sys
-from function import cpu
-from function.ort import OPTIMISE_NONE, Session
+from function.native import cpu
+from function.engine.session import OPTIMISE_NONE, Session
 from function.errors import PredictError
-from function.ort_api import OrtError
-from function.registry import Models
+from function.native.ort_capi import OrtError
+from function.engine.registry import Models
 from function.settings import Settings
 from function.tensor import Tensor
 

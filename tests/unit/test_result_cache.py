@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function import repository
-from function.message import Request, Response
-from function.result_cache import Memory, ResultCache, key_of
+from function.cache.result_cache import LRUCache, ResultCache, key_of
+from function.engine import repository
+from function.messages import Request, Response
 from function.settings import Settings
 from tests.contract.client import Client, new_client
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from function.repository import Metadata
+    from function.engine.repository import Metadata
 
 FLAT = [0.25] * (3 * 224 * 224)
 BODY = json.dumps({"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 3, 224, 224], "data": FLAT}]}).encode()
@@ -67,7 +67,7 @@ def test_another_model_or_build_has_another_key(metadata: Metadata, name: str, m
 
 
 def test_memory_holds_so_many_bytes_and_drops_the_longest_unused() -> None:
-    memory = Memory(5000)
+    memory = LRUCache(5000)
     for name in "abcd":
         memory.put(name, name.encode() * 700)  # with its overhead 1,200
     assert memory.get("a") == b"a" * 700
@@ -83,7 +83,7 @@ def test_memory_holds_so_many_bytes_and_drops_the_longest_unused() -> None:
 
 
 def test_no_capacity_keeps_nothing() -> None:
-    memory = Memory(0)
+    memory = LRUCache(0)
     memory.put("a", b"")
     assert memory.get("a") is None
 
@@ -142,11 +142,11 @@ def test_binary_answers_keep_their_headers(cached: Client) -> None:
 def test_what_is_not_ours_is_no_answer(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = ResultCache(Settings({"RESULT_CACHE_BYTES": "1000"}))
     for entry in (b"", b"text", b"[]\nbody", b"{\nbody", b"{}\nbody"):
-        monkeypatch.setattr(Memory, "get", lambda _self, _key, entry=entry: entry)
+        monkeypatch.setattr(LRUCache, "get", lambda _self, _key, entry=entry: entry)
         request = Request("POST", "/classify", {}, {}, b"")
         assert cache.get(request, metadata, "1") is None
         assert request.cache == "miss"
-    monkeypatch.setattr(Memory, "get", lambda *_: b'{"Content-Type": "text/plain"}\na\nb')
+    monkeypatch.setattr(LRUCache, "get", lambda *_: b'{"Content-Type": "text/plain"}\na\nb')
     found = cache.get(request, metadata, "1")
     assert isinstance(found, Response)
     assert found.body == b"a\nb"

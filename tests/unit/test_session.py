@@ -17,10 +17,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from function import cpu, golden, ort, ort_api, registry, session
-from function.artifact import PORTABLE, read_record, sealed
+from function.engine import golden, model, registry, session
+from function.engine.artifact import PORTABLE, read_record, sealed
+from function.engine.registry import Models
 from function.errors import PredictError
-from function.registry import Models
+from function.native import cpu, ort_capi
 from function.settings import Settings
 from function.tensor import Spec, Tensor
 from tests import support
@@ -79,7 +80,7 @@ def refusal(models: Models, name: str = "tiny") -> str:
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort_api, "api", lambda: pytest.fail("the library was loaded"))
+    monkeypatch.setattr(ort_capi, "api", lambda: pytest.fail("the library was loaded"))
     assert models.names() == ["other", "tiny"]
     assert models.metadata("tiny").outputs["logits"].shape == (-1, support.CLASSES)
     assert not models.loaded("tiny")
@@ -87,7 +88,7 @@ def test_nothing_is_loaded_before_it_is_asked_for(models: Models, monkeypatch: p
 
 def test_eight_threads_load_once(models: Models, originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    real, barrier = ort.Session, threading.Barrier(8)
+    real, barrier = session.Session, threading.Barrier(8)
 
     class Counted(real):  # type: ignore[misc, valid-type]
         def __init__(self, path: str, **options: Any) -> None:
@@ -98,7 +99,7 @@ def test_eight_threads_load_once(models: Models, originals: Path, monkeypatch: p
         barrier.wait()
         return answer(models)
 
-    monkeypatch.setattr(ort, "Session", Counted)
+    monkeypatch.setattr(session, "Session", Counted)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(first_request, range(8)))
     assert made == [str(originals / "tiny" / "prepared" / FAMILY / "model.onnx")]
@@ -111,8 +112,8 @@ def test_eight_threads_load_once(models: Models, originals: Path, monkeypatch: p
 PROGRAM = """
 import json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from function import ort
-from function.registry import Models
+from function.engine import session
+from function.engine.registry import Models
 from function.settings import Settings
 from function.tensor import Tensor
 
@@ -196,16 +197,16 @@ def test_a_failure_that_began_early_is_raised_where_the_result_is_wanted(reposit
 def test_a_failure_is_tried_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = models_of(repository)
     with monkeypatch.context() as broken:
-        broken.setattr(ort_api, "api", lambda: (_ for _ in ()).throw(ort_api.OrtError(3, "no library; install it")))
+        broken.setattr(ort_capi, "api", lambda: (_ for _ in ()).throw(ort_capi.OrtError(3, "no library; install it")))
         message = refusal(models)
     assert message == "ONNX Runtime cannot be loaded: no library; install it"  # preparing again would not help
     assert answer(models).shape == (1, support.CLASSES)
 
 
 def test_a_thread_that_waited_for_a_failure_tries_itself(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models, real, tries = models_of(originals), session.Model, threading.Semaphore(1)
+    models, real, tries = models_of(originals), model.Model, threading.Semaphore(1)
 
-    def once_broken(*arguments: Any) -> session.Model:
+    def once_broken(*arguments: Any) -> model.Model:
         if tries.acquire(blocking=False):
             raise PredictError("UNAVAILABLE", "the first one fails")
         return real(*arguments)
@@ -250,13 +251,13 @@ def test_a_folder_that_was_renamed_says_so(repository: Path) -> None:
 
 def test_threads_are_what_the_settings_say(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    real = ort.Session
+    real = session.Session
 
-    def spy(path: str, *, optimise: int, threads: int) -> ort.Session:
+    def spy(path: str, *, optimise: int, threads: int) -> session.Session:
         asked.append(threads)
         return real(path, optimise=optimise, threads=threads)
 
-    monkeypatch.setattr(ort, "Session", spy)
+    monkeypatch.setattr(session, "Session", spy)
     monkeypatch.setattr(cpu, "count", lambda memory: 100 + memory)
     models_of(originals, INTRA_OP_THREADS="3").get("tiny")
     models_of(originals, AWS_LAMBDA_FUNCTION_MEMORY_SIZE="7").get("tiny")
@@ -418,13 +419,13 @@ def test_a_small_graph_damaged_after_loading_is_refused_until_mended(name: str, 
 def test_warming_runs_once(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[object] = []
     model = models.get("tiny")
-    run = ort_api.api().Run
+    run = ort_capi.get_library().Run
 
     def spy(*arguments: object) -> None:
         runs.append(arguments)
         run(*arguments)
 
-    monkeypatch.setattr(ort_api.api(), "Run", spy)
+    monkeypatch.setattr(ort_capi.get_library(), "Run", spy)
     model.warm()
     assert len(runs) == 1
 

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from function import cpu, golden, ort_api, snapstart
-from function.registry import Models
+from function.engine import golden, snapstart
+from function.engine.registry import Models
+from function.native import cpu, ort_capi
 from function.settings import Settings
 
 
@@ -21,9 +22,9 @@ def models(digits_prepared: object) -> Models:
 
 
 def test_nothing_happens_on_the_same_cpu(models: Models) -> None:
-    library, model = ort_api.api(), models.get("digits")
+    library, model = ort_capi.get_library(), models.get("digits")
     snapstart.verify(models)
-    assert ort_api.api() is library
+    assert ort_capi.get_library() is library
     assert models.get("digits") is model
 
 
@@ -31,14 +32,14 @@ def test_another_cpu_gets_another_artifact_and_another_library(
     models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inputs = golden.inputs(models.metadata("digits").inputs)
-    before, library = golden.answer(models.get("digits").run(inputs)), ort_api.api()
+    before, library = golden.answer(models.get("digits").run(inputs)), ort_capi.get_library()
     monkeypatch.setattr(cpu, "_restored", None)
-    monkeypatch.setattr(ort_api, "_api", library)
+    monkeypatch.setattr(ort_capi, "_api", library)
     monkeypatch.setattr(
         subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, stdout="avx fma", stderr="")
     )
     snapstart.verify(models)
-    assert ort_api.api() is not library
+    assert ort_capi.get_library() is not library
     assert models.get("digits").artifact.family == "portable"
     assert golden.difference(before, golden.answer(models.get("digits").run(inputs))) is None
     assert "restored on a CPU with ['avx', 'fma']" in capsys.readouterr().err
@@ -47,7 +48,7 @@ def test_another_cpu_gets_another_artifact_and_another_library(
 def test_the_handler_registers_the_check_and_warms_the_model(digits_prepared: object) -> None:
     script = (
         "import function.handler as h, snapshot_restore_py as s;"
-        "print(h.API.models.loaded('digits'), [f.__name__ for f, *_ in s.get_after_restore()])"
+        "print(h.APP.models.loaded('digits'), [f.__name__ for f, *_ in s.get_after_restore()])"
     )
     environment = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from function.errors import STATUS_OF_CODE, PredictError
-from function.message import Request, Response, error_response
+from function.messages import Request, Response, error_response
+from function.observability.telemetry import Context, Trace, log_line, report
 from function.settings import Settings
-from function.telemetry import Context, Trace, log_line, report
 from tests.contract.client import new_client
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function import cpu
-from function.artifact import PORTABLE, read_record, sealed
+from function.engine.artifact import PORTABLE, read_record, sealed
+from function.native import cpu
 from models import manifest, verify
 from tests import support
 

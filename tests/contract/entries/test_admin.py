@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function.api import Api
-from function.message import Request
+from function.app import App
+from function.messages import Request
 from function.settings import Settings
 from tests.contract.entries.repository import echo
 from tests.contract.entries.servers import ADMIN_KEY
@@ -129,7 +129,7 @@ def test_without_the_key_there_is_no_such_route(wire: Wire) -> None:
 
 @pytest.mark.parametrize("sent", [None, "", "anything"])
 def test_without_an_admin_key_the_route_is_off(repository: Path, sent: str | None) -> None:
-    api = Api(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "mixed"}))
+    api = App(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "mixed"}))
     headers = {} if sent is None else {"x-admin-key": sent}
     body = json.dumps({"name": "mixed", "path": "mixed"}).encode()
     response = api.respond(Request("POST", "/v1/models", {}, headers, body))

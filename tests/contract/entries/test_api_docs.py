@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from function import openapi
-from function.admin import HEADER
 from function.errors import STATUS_OF_CODE
-from function.routes import ROUTES
+from function.routes import openapi
+from function.routes.admin import HEADER
+from function.routes.table import ROUTES
 from function.settings import VERSION
 from models.digits_data import held_out
 from tests.contract.entries.servers import ADMIN_KEY, ENTRIES, ROOT, SERVER_PATHS, serve

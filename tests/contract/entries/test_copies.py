@@ -21,12 +21,12 @@ PAGES = 1024 * 1024  # bytes that allocators and ORT may touch for the first tim
 # Prints the peak of Python's memory and of the process's, each above what it was with the whole body there.
 PROBE = """
 import json, struct, sys, tracemalloc
-from function.api import Api
-from function.message import Request
+from function.app import App
+from function.messages import Request
 from function.settings import Settings
 
 form, count = sys.argv[2], int(sys.argv[3])
-api = Api(Settings({"MODEL_REPOSITORY": sys.argv[1], "MODEL_NAME": "largest"}))
+api = App(Settings({"MODEL_REPOSITORY": sys.argv[1], "MODEL_NAME": "largest"}))
 
 def body(count):
     data = struct.pack("<f", 1.5) * count

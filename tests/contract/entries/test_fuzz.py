@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from function.api import Api
-from function.message import Request
+from function.app import App
+from function.messages import Request
 from function.settings import Settings
 from tests.contract.entries.valid import VALID
 from tests.contract.entries.wire import LENGTH
@@ -72,18 +72,18 @@ def generator(capsys: pytest.CaptureFixture[str]) -> random.Random:
 
 
 @pytest.fixture(scope="module")
-def api(repository: Path) -> Api:
-    return Api(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "colours"}))
+def api(repository: Path) -> App:
+    return App(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "colours"}))
 
 
-def ask(api: Api, path: str, body: bytes, headers: Mapping[str, str]) -> int:
+def ask(api: App, path: str, body: bytes, headers: Mapping[str, str]) -> int:
     response = api.respond(Request("POST", path, {}, dict(headers), body))
     if response.status != 200:
         assert list(json.loads(response.body)) == ["error"]
     return response.status
 
 
-def test_the_core_answers_whatever_comes(api: Api, generator: random.Random) -> None:
+def test_the_core_answers_whatever_comes(api: App, generator: random.Random) -> None:
     for valid in VALID:
         assert ask(api, valid.path, valid.body, valid.headers) == 200
     statuses: Counter[int] = Counter()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function import openapi
 from function.errors import STATUS_OF_CODE
-from function.routes import ROUTES
+from function.routes import openapi
+from function.routes.table import ROUTES
 from function.settings import VERSION
 from tests.contract.entries.servers import ROOT
 

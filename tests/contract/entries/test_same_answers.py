@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from function.routes import ROUTES
+from function.routes.table import ROUTES
 from tests.contract.entries.repository import echo_name
 from tests.contract.entries.servers import SERVER_PATHS
 from tests.contract.entries.test_hostile_requests import CASES

@@ -1,0 +1,99 @@
+"""GoServe's API: {"tensors": {name: nested}}, the legacy {"inputs": [rows]}, and its answer."""
+
+from __future__ import annotations
+
+import os
+
+from function.codecs.json_body import array_field, check_fields, object_field, parse
+from function.codecs.json_tensor import nested_shape, read_array
+from function.codecs.raw_tensor import fill_shape, nested, tensor_to_json
+from function.errors import invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from function.codecs.json_body import Array, Object
+    from function.codecs.oip_request import ModelView
+    from function.engine.repository import Metadata
+    from function.errors import PredictError
+    from function.messages import Body
+    from function.tensor import Spec, Tensor
+
+
+def decode_infer(body: Body, model: ModelView) -> dict[str, Tensor]:
+    """Each input of `model`, from nested arrays, or flat ones where its shape leaves at most one size open.
+
+    FP32 comes as JsonTensor. PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
+    """
+    root = parse(body)
+    check_fields(root, ("tensors", "inputs"), "the request")
+    tensors = object_field(root, "tensors", "the request")
+    rows = array_field(root, "inputs", "the request")
+    if (tensors is None) == (rows is None):
+        raise invalid('the request must be {"tensors": {name: nested array}} or the legacy {"inputs": [rows]}')
+    if tensors is not None:
+        decoded = _read_tensors(tensors, model)
+    else:
+        decoded = _read_rows(rows, model)  # type: ignore[arg-type]
+    return decoded
+
+
+def _read_tensors(tensors: Object, model: ModelView) -> dict[str, Tensor]:
+    check_fields(tensors, model.inputs, "'tensors'")
+    decoded: dict[str, Tensor] = {}
+    for name, spec in model.inputs.items():
+        data = array_field(tensors, name, "'tensors'")
+        if data is None:
+            raise invalid(f"'tensors' lacks {name!r}; model {model.name!r} takes {', '.join(model.inputs)}")
+        found = nested_shape(data)
+        if len(found) == 1 != len(spec.shape):
+            shape = fill_shape(spec.shape, found[0])
+        else:
+            shape = found if spec.accepts(found) else None
+        if shape is None:
+            raise _misfit(spec, found)
+        decoded[name] = read_array(name, spec.datatype, shape, data)
+    return decoded
+
+
+def _read_rows(rows: Array, model: ModelView) -> dict[str, Tensor]:
+    """The legacy form: rows of the batch, each nested as the input's other dimensions or flat."""
+    if len(model.inputs) != 1:
+        raise invalid(
+            f"'inputs' is for models with one input; {model.name!r} has {', '.join(model.inputs)}: "
+            'send {"tensors": {name: nested array}}'
+        )
+    ((name, spec),) = model.inputs.items()
+    found = nested_shape(rows)
+    if spec.accepts(found):
+        return {name: read_array(name, spec.datatype, found, rows)}
+    rest = fill_shape(spec.shape[1:], found[1]) if len(found) == 2 else None
+    if rest is None or not spec.accepts((found[0], *rest)):
+        raise _misfit(spec, found)
+    tensor = read_array(name, spec.datatype, found, rows)
+    tensor.shape = (found[0], *rest)
+    return {name: tensor}
+
+
+def _misfit(spec: Spec, found: tuple[int, ...]) -> PredictError:
+    return invalid(
+        f"input {spec.name!r} has data of shape {list(found)}; expected {list(spec.shape)} (-1: any size), "
+        "nested, or flat when at most one size is open"
+    )
+
+
+def model_row(model: Metadata) -> dict[str, Any]:
+    """A model as GET and POST /v1/models tell it; `path` is its folder, that of model.toml."""
+    inputs, outputs = list(model.inputs), list(model.outputs)
+    return {"name": model.name, "path": os.path.dirname(model.folder), "input_nodes": inputs, "output_nodes": outputs}
+
+
+def encode_infer(model_name: str, outputs: Mapping[str, Tensor]) -> bytes:
+    """The answer's body. PredictError (INVALID_ARGUMENT) when JSON has no form for a value."""
+    import json
+
+    arrays = {name: nested(tensor_to_json(name, tensor), tensor.shape) for name, tensor in outputs.items()}
+    answer = {"model_name": model_name, "outputs": arrays}
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,160 @@
+"""JSON bodies: objects and arrays that become Python values where they are asked for; mistakes with their place."""
+
+from __future__ import annotations
+
+from function.errors import invalid
+from function.messages import LARGE_BODY
+from function.native import yyjson
+from function.native.yyjson import ARRAY, FALSE, NULL, OBJECT, REAL, SINT, TRUE, UINT, Document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from typing_extensions import Buffer
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Array:
+    """A JSON array: `index` is its number in `document`."""
+
+    __slots__ = ("document", "index")
+
+    def __init__(self, document: Document, index: int) -> None:
+        self.document, self.index = document, index
+
+    def __len__(self) -> int:
+        length: int = self.document.words[2 * self.index] >> 8
+        return length
+
+    def __iter__(self) -> Iterator[object]:
+        at = self.index + 1
+        for _ in range(len(self)):
+            yield value_at(self.document, at)
+            at = self.document.after(at)
+
+    def first(self) -> object:
+        """The first element; None for an empty array."""
+        return value_at(self.document, self.index + 1) if len(self) else None
+
+
+class Object:
+    """A JSON object: `index` is its number in `document`. A name may be there twice."""
+
+    __slots__ = ("document", "index")
+
+    def __init__(self, document: Document, index: int) -> None:
+        self.document, self.index = document, index
+
+    def fields(self) -> Iterator[tuple[str, object]]:
+        """Names and values, in their order."""
+        at = self.index + 1
+        for _ in range(self.document.words[2 * self.index] >> 8):
+            yield self.document.string(at), value_at(self.document, at + 1)
+            at = self.document.after(at + 1)
+
+    def get(self, name: str) -> object:
+        """The first value of that name; None without one."""
+        return next((value for key, value in self.fields() if key == name), None)
+
+
+def value_at(document: Document, index: int) -> object:
+    """The value of that number as Python's, an Array or an Object."""
+    kind = document.words[2 * index] & 0xFF
+    if kind == REAL:
+        return document.reals[2 * index + 1]
+    if kind in (UINT, SINT):
+        return (document.words if kind == UINT else document.integers)[2 * index + 1]
+    if kind in (ARRAY, OBJECT):
+        return (Array if kind == ARRAY else Object)(document, index)
+    if kind in (NULL, FALSE, TRUE):
+        return None if kind == NULL else kind == TRUE
+    return document.string(index)
+
+
+def parse(body: Buffer) -> Object:
+    """The JSON object in `body`. Integers beyond 64 bits are doubles.
+
+    PredictError (INVALID_ARGUMENT) when the body is empty, is not JSON, or is not an object.
+    """
+    view = memoryview(body)
+    if not view:
+        raise invalid("the body is empty; send a JSON object")
+    text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
+    try:
+        root = value_at(yyjson.read(text), 0)
+    except yyjson.YyjsonError as error:
+        # A large body is not read a second time, which takes 24 ms a megabyte; it may have been spoiled, too.
+        large = memoryview(text).nbytes > LARGE_BODY
+        reason = f"{error} at byte {error.position}" if large else _reason(bytes(text), error)
+        raise invalid(f"the body is not JSON that can be read: {reason}") from None
+    if not isinstance(root, Object):
+        raise invalid(f"the body must be a JSON object, {{...}}; it is {describe(root)}")
+    return root
+
+
+def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
+    """What is wrong and where, in the standard library's words, which Python users know."""
+    import json
+
+    def not_a_number(literal: str) -> None:
+        raise ValueError(f"{literal} is no JSON number; tensors with NaN or Infinity can be sent as binary data")
+
+    try:
+        json.loads(text.decode(), parse_constant=not_a_number)
+    except UnicodeDecodeError as wrong:
+        return f"it is not UTF-8 (byte 0x{text[wrong.start]:02x} at offset {wrong.start})"
+    except json.JSONDecodeError as wrong:
+        return f"{wrong.msg} at line {wrong.lineno}, column {wrong.colno}"
+    except RecursionError:
+        pass
+    except ValueError as wrong:
+        return str(wrong)
+    return f"{error} at byte {error.position}"
+
+
+def describe(value: object) -> str:
+    """A JSON value as a message shows it: short, and by kind where it is an array or object."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (str, int, float)):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    return "an array" if isinstance(value, Array) else "an object"
+
+
+def check_fields(holder: Object, known: Collection[str], where: str) -> None:
+    """PredictError when `holder` has a field that is not in `known`, or one twice."""
+    seen = set()
+    for field, _ in holder.fields():
+        if field not in known:
+            raise invalid(f"{where} has the unknown field {describe(field)}; known: {', '.join(known)}")
+        if field in seen:
+            raise invalid(f"{where} has the field {describe(field)} twice; send it once")
+        seen.add(field)
+
+
+def string_field(holder: Object, field: str, where: str) -> str:
+    """The string under `field`; PredictError when it is missing or something else."""
+    value = holder.get(field)
+    if not isinstance(value, str):
+        came = "it is missing" if value is None else f"it is {describe(value)}"
+        raise invalid(f"{where} needs {field!r}, a string; {came}")
+    return value
+
+
+def array_field(holder: Object, field: str, where: str) -> Array | None:
+    """The array under `field`, None when it is missing or null; PredictError when it is something else."""
+    value = holder.get(field)
+    if value is not None and not isinstance(value, Array):
+        raise invalid(f"{where} has {field!r}, which must be an array; it is {describe(value)}")
+    return value
+
+
+def object_field(holder: Object, field: str, where: str) -> Object | None:
+    """The object under `field`, None when it is missing or null; PredictError when it is something else."""
+    value = holder.get(field)
+    if value is not None and not isinstance(value, Object):
+        raise invalid(f"{where} has {field!r}, which must be an object; it is {describe(value)}")
+    return value

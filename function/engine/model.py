@@ -1,0 +1,144 @@
+"""Loaded models: each built once, on first need, whoever asks first; and what they answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from function.concurrency import Background
+from function.engine import artifact, repository
+from function.errors import PredictError, invalid
+from function.native import cpu
+from function.tensor import JsonTensor, Tensor, element_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from function.engine.artifact import Artifact
+    from function.engine.repository import Metadata
+    from function.engine.session import Session
+    from function.settings import Settings
+
+_INFINITY = float("inf")
+
+
+class Model:
+    """A model ready to run: its metadata, the artifact that was chosen, and ORT sessions over it."""
+
+    def __init__(self, metadata: Metadata, settings: Settings) -> None:
+        """PredictError UNAVAILABLE, with the reason and the command that mends it, when it cannot be loaded."""
+        from function.engine.session import Session
+        from function.native import ort_capi  # loading the library is most of a load: not before it is needed
+
+        self.metadata = metadata
+        try:
+            version = ort_capi.load_library().version
+            # Reading and checking the files needs no GIL either: it passes while ORT initialises itself.
+            choosing = Background(lambda: artifact.choose(metadata, version, cpu.flags()))
+            ort_capi.get_library()
+        except ort_capi.OrtError as error:  # it says how to mend the installation; preparing again would not
+            raise PredictError("UNAVAILABLE", f"ONNX Runtime cannot be loaded: {error}") from error
+        threads = settings.intra_op_threads or cpu.count(settings.function_memory_mb)
+        self._graphs: dict[str, Session] = {}
+        self._graphs_lock = threading.Lock()
+        try:
+            self.artifact: Artifact = choosing.result()
+            level = artifact.optimise_level(self.artifact.family)
+            self._session = Session(self.artifact.graph, optimise=level, threads=threads)
+        except ort_capi.OrtError as error:
+            raise self._unavailable(str(error)) from error
+        self._check_specs()
+        if settings.verify_artifacts:
+            self.verify()
+
+    def _unavailable(self, reason: str) -> PredictError:
+        command = repository.prepare_command(self.metadata.folder)
+        return PredictError("UNAVAILABLE", f"model {self.metadata.name!r} cannot be loaded: {reason}; run: {command}")
+
+    def _check_specs(self) -> None:
+        for side, said, found in (
+            ("input", self.metadata.inputs, self._session.inputs),
+            ("output", self.metadata.outputs, self._session.outputs),
+        ):
+            described = {name: (spec.datatype, spec.shape) for name, spec in said.items()}
+            actual = {name: (spec.datatype, spec.shape) for name, spec in found.items()}
+            if described != actual:
+                raise self._unavailable(f"its graph has the {side}s {actual}, its metadata says {described}")
+
+    def verify(self) -> None:
+        """sha256 of each file and the golden input's answer; PredictError UNAVAILABLE names what differs."""
+        from function.engine import golden
+        from function.native.ort_capi import OrtError
+
+        recorded = self.artifact.document["golden"]
+        try:
+            artifact.check_files(self.artifact.folder, self.artifact.document["files"], sha256=True)
+            got = golden.answer(self._session.run(golden.inputs(self.metadata.inputs, recorded["seed"])))
+        except (artifact.MismatchError, OrtError) as error:
+            raise self._unavailable(str(error)) from error
+        if difference := golden.difference(recorded["outputs"], got):
+            raise self._unavailable(f"the golden input's answer is wrong: {difference}")
+
+    def warm(self) -> None:
+        """One run, so that no page of the weights is touched for the first time by a request."""
+        from function.engine import golden
+
+        self.run(golden.inputs(self.metadata.inputs))
+
+    def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The named outputs (all when None) for tensors that fit the model's specs.
+
+        Numbers from JSON become FP32 first. PredictError INVALID_ARGUMENT when one is too large for it or when the
+        graph itself refuses the input.
+        """
+        from function.native.ort_capi import OrtError
+
+        fitting = {
+            name: self._rounded(name, tensor) if isinstance(tensor, JsonTensor) else tensor
+            for name, tensor in inputs.items()
+        }
+        for tensor in inputs.values():
+            if isinstance(tensor, JsonTensor):
+                tensor.unrounded.document.free()  # several times the tensor's memory, which the inference can use
+        try:
+            return self._session.run(fitting, outputs)
+        except OrtError as error:
+            raise invalid(f"model {self.metadata.name!r} cannot take this input: {error}") from error
+
+    def _rounded(self, name: str, tensor: JsonTensor) -> Tensor:
+        """The tensor in FP32, by a graph: the numbers lie 16 bytes apart, and so the GIL is free meanwhile."""
+        numbers = tensor.unrounded
+        values, memory = len(numbers.kinds), numbers.memory()
+        inputs = {"kinds": Tensor("UINT8", (values,), numbers.kinds), "reals": Tensor("FP64", (values, 2), memory)}
+        graph = "reals.onnx"
+        if numbers.integers:
+            inputs["integers"] = Tensor("INT64", (values, 2), memory)
+            inputs["naturals"] = Tensor("UINT64", (values, 2), memory)
+            graph = "numbers.onnx"
+        result = self._graph(graph).run(inputs)
+        for bound in ("smallest", "largest"):
+            if element_count(tensor.shape) and abs(result[bound].numbers()[0]) == _INFINITY:
+                raise invalid(f"input {name!r} is FP32 and holds a number beyond 3.4e38; send numbers that FP32 has")
+        return Tensor("FP32", tensor.shape, result["rounded"].data)
+
+    def pixels_to_input(self, pixels: Tensor) -> Tensor:
+        """UINT8 [n, height, width, 3] scaled, normalised and laid out as the model's picture input."""
+        return self._graph("image.onnx").run({"pixels": pixels})["input"]
+
+    def _graph(self, name: str) -> Session:
+        """One of the small graphs beside the artifact, checked and loaded on first need (0.5 ms)."""
+        from function.engine.session import OPTIMISE_NONE, Session
+        from function.native.ort_capi import OrtError
+
+        with self._graphs_lock:
+            if name not in self._graphs:
+                beside = f"../{name}"
+                try:  # it may have been damaged since the artifact was chosen
+                    files = self.artifact.document["files"]
+                    artifact.check_files(self.artifact.folder, {beside: files[beside]})
+                    path = os.path.join(self.artifact.folder, beside)
+                    self._graphs[name] = Session(path, optimise=OPTIMISE_NONE, threads=1)
+                except (artifact.MismatchError, OrtError) as error:
+                    raise self._unavailable(str(error)) from error
+            return self._graphs[name]

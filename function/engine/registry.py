@@ -1,0 +1,124 @@
+"""The models of one repository: metadata at once, each model loaded at its own first use, whoever asks first."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from function.concurrency import Background
+from function.engine import repository
+from function.engine.model import Model
+from function.errors import PredictError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from function.engine.model_store import ModelStore
+    from function.engine.repository import Metadata
+    from function.settings import Settings
+
+
+class Models:
+    """The models of one repository. `get` loads; everything else answers from the metadata."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._models: dict[str, Model] = {}
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._store: ModelStore | None = None
+        if settings.model_uri:
+            from function.engine.model_store import ModelStore  # brings http.client, which costs 70 ms
+
+            self._store = ModelStore(settings)
+
+    def names(self) -> list[str]:
+        """All models of the repository and those loaded from elsewhere in it, sorted; loading none of them."""
+        published = [self._settings.model_name] if self._store else []
+        return sorted({*repository.names(self._settings.model_repository), *self._models, *published})
+
+    def metadata(self, name: str) -> Metadata:
+        """What a loaded model was loaded with, else what the folder holds now; PredictError as `repository.read`."""
+        model = self._models.get(name)
+        if model:
+            return model.metadata
+        if self._store and name == self._settings.model_name:
+            return self._store.metadata()
+        return repository.read(self._settings.model_repository, name)
+
+    def all(self) -> Iterator[tuple[str, Metadata | PredictError]]:
+        """Each model's name with its metadata, or why it cannot be served."""
+        for name in self.names():
+            try:
+                yield name, self.metadata(name)
+            except PredictError as error:
+                yield name, error
+
+    def loaded(self, name: str) -> bool:
+        """Whether a request for `name` would find it loaded."""
+        return name in self._models
+
+    def get(self, name: str) -> Model:
+        """The model, loaded by the thread that asks first while others wait; a failure is tried again next time."""
+        model = self._models.get(name)
+        if model is not None:
+            return model
+        metadata = self.metadata(name)
+        with self._loading_of(name):
+            return self._models.get(name) or self._load(metadata)
+
+    def begin(self, name: str) -> Callable[[], Model]:
+        """Starts loading the model, so that it loads while the caller decodes; the result waits for it, as `get`.
+
+        Loading is ORT's work, outside the GIL: on two CPUs decoding passes at the same time.
+        """
+        if name in self._models:
+            return lambda: self.get(name)
+        from function.native import ort_capi  # with ctypes 4 ms, needed by any load
+
+        loading = Background(lambda: self.get(name))
+        # Let it get to where it needs no GIL: decoding a large body holds the GIL for longer than that takes.
+        while loading.running() and not ort_capi.initialising.wait(0.01):
+            pass
+        return loading.result
+
+    def load(self, name: str, folder: str) -> Metadata:
+        """Loads the model `name` from the model folder `folder`, in place of the one that had the name.
+
+        PredictError as `repository.read` and Model; then nothing has changed.
+        """
+        metadata = repository.read(self._settings.model_repository, name, folder)
+        with self._loading_of(name):
+            self._load(metadata)
+        return metadata
+
+    def reload(self) -> None:
+        """Loads all loaded models anew, for the CPU that `cpu.flags` now names."""
+        for name in list(self._models):
+            with self._loading_of(name):
+                self._load(self.metadata(name)).warm()
+
+    def _loading_of(self, name: str) -> threading.Lock:
+        with self._lock:
+            return self._loading.setdefault(name, threading.Lock())
+
+    def _load(self, metadata: Metadata) -> Model:
+        model = self._published(metadata) or Model(metadata, self._settings)
+        if model.artifact.warning:
+            print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
+        self._models[metadata.name] = model
+        return model
+
+    def _published(self, metadata: Metadata) -> Model | None:
+        """The model of MODEL_URI, if `metadata` is that model's."""
+        if self._store is None or metadata.folder != self._store.folder:
+            return None
+        from function.native import ort_capi
+
+        self._store.fetch(ort_capi.get_library().version)
+        try:
+            return Model(metadata, self._settings)
+        except PredictError as error:
+            self._store.discard()  # what cannot be loaded is fetched again
+            raise self._store.unavailable(f"what came cannot be loaded: {error.message}") from error

@@ -1,0 +1,97 @@
+"""Records of S3 and SQS: which objects and requests they mean, and which of them go back to where they came from.
+
+Formats: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html and ev-events.html,
+docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote_plus
+
+from function.events.batch import BatchItem, BatchProcessor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from function.app import App
+
+    Event = dict[str, Any]
+
+
+class RecordsError(Exception):
+    """Records of S3 failed: Lambda invokes again, and in the end hands event and message to the failure destination."""
+
+
+def answer_records(api: App, event: Event, context: Any, *, cold: bool) -> Event:
+    """What Lambda wants to know: `batchItemFailures` for SQS, where each message fails alone; nothing for S3.
+
+    RecordsError names each object of S3 that failed and why, once all have been tried. `context` is Lambda's.
+    """
+    processor = BatchProcessor(api, context, cold=cold)
+    records = event.get("Records")
+    if isinstance(records, list) and records and records[0].get("eventSource") == "aws:sqs":
+        return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed_messages(processor, records)]}
+    failures = [f"{item.name}: {reason}" for item in _created(event) if (reason := processor.run(item))]
+    if failures:
+        raise RecordsError(f"{len(failures)} of the event's objects failed: {'; '.join(failures)}")
+    return {}
+
+
+def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[str]:
+    """The ids of the messages that failed or were not begun."""
+    failed: list[str] = []
+    stopped_groups = set()
+    for message in messages:
+        name, attributes = message["messageId"], message.get("attributes", {})
+        # What follows a failure in its group of a FIFO queue must not overtake it.
+        group = attributes.get("MessageGroupId")
+        if group is not None and group in stopped_groups:
+            processor.defer(name, "a message before it in its group failed")
+        else:
+            reasons = [processor.run(item) for item in _items(message)]  # all are tried
+            if not any(reasons):
+                continue
+        failed.append(name)
+        stopped_groups.add(group)
+    return failed
+
+
+def _items(message: Event) -> list[BatchItem]:
+    """A message is a request, {"uri": "s3://bucket/key"}, or a notification of S3 or EventBridge."""
+    name, body = message["messageId"], message["body"]
+    xray = message.get("attributes", {}).get("AWSTraceHeader")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        if document.get("Event") == "s3:TestEvent":  # S3 sends it when its notifications are set up
+            return []
+        if "Records" in document or document.get("source") == "aws.s3":
+            try:
+                return _created(document)
+            except RecordsError as error:
+                return [BatchItem("sqs", name, problem=str(error))]
+        if isinstance(document.get("uri"), str):
+            return [BatchItem("sqs", name, uri=document["uri"], xray=xray)]
+    return [BatchItem("sqs", name, body=body.encode("utf-8", "surrogatepass"), xray=xray)]
+
+
+def _created(event: Event) -> list[BatchItem]:
+    """The objects that a notification of S3 or EventBridge says were created; RecordsError for any other event."""
+    try:
+        if event.get("source") == "aws.s3":  # EventBridge; it leaves the key as it is
+            created = event["detail-type"] == "Object Created"
+            found = [(event["detail"]["bucket"]["name"], event["detail"]["object"]["key"])] if created else []
+        else:
+            found = []
+            for record in event["Records"]:
+                if record["eventSource"] != "aws:s3":
+                    raise RecordsError(f"records of {record['eventSource']} are not served; those of S3 and SQS are")
+                if record["eventName"].startswith("ObjectCreated:"):
+                    found.append((record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])))
+        return [BatchItem("s3", uri, uri=uri) for uri in [f"s3://{bucket}/{key}" for bucket, key in found]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RecordsError(f"the notification is not one of S3: {error!r}") from error
