@@ -5,6 +5,7 @@ from __future__ import annotations
 from function.codecs import compression
 from function.engine.registry import Models
 from function.errors import PredictError
+from function.limits import LIMITS
 from function.messages import Phase, error_response
 from function.routes.table import find
 from function.settings import VERSION
@@ -27,7 +28,8 @@ COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet anyway
 class App:
     """The routes over one model repository. `respond` may be called from any number of threads at once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, workers: int = 1) -> None:
+        LIMITS.configure(settings, workers)
         self.settings = settings
         self.models = Models(settings)
         self.metrics: Metrics | None = None  # a server's own
@@ -43,9 +45,9 @@ class App:
         try:
             route, parameters = find(request)
             if encoding := request.headers.get("content-encoding"):
-                request.body = compression.inflate(request.body, encoding, self.settings.max_body_bytes)
-            if len(request.body) > self.settings.max_body_bytes:
-                limit = self.settings.max_body_bytes
+                request.body = compression.inflate(request.body, encoding, LIMITS.largest_body)
+            if len(request.body) > LIMITS.largest_body:
+                limit = LIMITS.largest_body
                 raise PredictError(
                     "PAYLOAD_TOO_LARGE",
                     f"the body has {len(request.body)} bytes, at most {limit} fit; send less or set MAX_BODY_BYTES",

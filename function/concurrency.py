@@ -36,3 +36,31 @@ class Background:
         if self._error is not None:
             raise self._error
         return self._outcome
+
+
+class Budget:
+    """Units that many threads share. Whoever asks first is served first, so that a large request is not starved."""
+
+    def __init__(self, capacity: int) -> None:
+        self._left = capacity
+        self._changed = threading.Condition()
+        self._waiting: list[object] = []
+
+    def take(self, amount: int, timeout: float) -> bool:
+        """Waits up to `timeout` seconds; False when the units did not come free. `amount` is at most the capacity."""
+        turn = object()
+        with self._changed:
+            self._waiting.append(turn)
+            try:
+                got = self._changed.wait_for(lambda: self._waiting[0] is turn and self._left >= amount, timeout)
+                self._left -= amount if got else 0
+                return got
+            finally:
+                self._waiting.remove(turn)
+                self._changed.notify_all()
+
+    def give_back(self, amount: int) -> None:
+        """What `take` took."""
+        with self._changed:
+            self._left += amount
+            self._changed.notify_all()

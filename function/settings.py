@@ -24,7 +24,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "1: sha256 of every file and the golden input are checked when a model is loaded",
     ),
     "ADMIN_KEY": ("", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off"),
-    "MAX_BODY_BYTES": ("67108864", "largest request body, also after inflating"),
+    "MAX_BODY_BYTES": ("0", "largest request body, also after inflating; 0: by the memory limit, 64 MiB at most"),
+    "MEMORY_LIMIT_BYTES": ("0", "memory that the process may have; 0: Lambda's figure, or the cgroup's limit"),
     "QUEUE_SIZE": ("64", "server mode: requests that may wait for a thread; more are answered 503"),
     "MODEL_URI": ("", "s3://bucket/key/ of one published model, which is then fetched as MODEL_NAME; empty: none"),
     "MODEL_CACHE": ("/tmp/zeroserve", "folder for fetched models, shared by the processes of one environment"),  # noqa: S108
@@ -66,6 +67,7 @@ class Settings:
         "initialization_type",
         "intra_op_threads",
         "max_body_bytes",
+        "memory_limit_bytes",
         "model_cache",
         "model_name",
         "model_repository",
@@ -86,6 +88,7 @@ class Settings:
             ("verify_artifacts", _number(environ, "VERIFY_ARTIFACTS") != 0),
             ("admin_key", _text(environ, "ADMIN_KEY")),
             ("max_body_bytes", _number(environ, "MAX_BODY_BYTES")),
+            ("memory_limit_bytes", _number(environ, "MEMORY_LIMIT_BYTES")),
             ("queue_size", _number(environ, "QUEUE_SIZE")),
             ("model_uri", _text(environ, "MODEL_URI")),
             ("model_cache", _text(environ, "MODEL_CACHE")),
@@ -114,6 +117,7 @@ class Settings:
         verify_artifacts: bool
         admin_key: str
         max_body_bytes: int
+        memory_limit_bytes: int
         queue_size: int
         model_uri: str
         model_cache: str

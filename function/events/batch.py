@@ -11,6 +11,7 @@ from function.aws.credentials import AwsError
 from function.aws.s3 import S3, parse_uri
 from function.errors import PredictError, invalid
 from function.events.unwrapped import FORMS, route_for_payload
+from function.limits import LIMITS
 from function.messages import Request, Response, error_response
 from function.observability.telemetry import Context, Trace, report
 from function.settings import xray_header
@@ -121,7 +122,7 @@ class BatchProcessor:
         """Fills the request: JSON by its fields, all else is a picture."""
         request.body = item.body
         if item.uri:
-            request.body = self._s3.get(*parse_uri(item.uri), self._api.settings.max_body_bytes)
+            request.body = self._s3.get(*parse_uri(item.uri), LIMITS.largest_body)
         request.path = "/classify"
         if not item.uri or request.body[:64].lstrip().startswith(b"{"):
             try:

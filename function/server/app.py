@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from function.app import App
 from function.errors import PredictError, invalid
+from function.limits import LIMITS
 from function.messages import LARGE_BODY, WHOLE_BODY, Request, Response, error_response
 from function.native import cpu
 from function.observability.prometheus import Metrics
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 # Many requests at once: each runs on one thread, and there is one such thread for each CPU.
 SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
-API = App(SETTINGS)
-METRICS = API.metrics = Metrics()
 WORKERS = cpu.count(SETTINGS.function_memory_mb)
+API = App(SETTINGS, WORKERS)
+METRICS = API.metrics = Metrics()
 BODY_SECONDS = 30  # a sender slower than this holds a place that others need
 
 
@@ -113,7 +114,7 @@ def _is_large(asgi_request: requests.Request) -> bool:
 
 async def _body(asgi_request: requests.Request) -> bytes | bytearray:
     """The whole body; PredictError 413 as soon as it is known to be too long, before it has all come."""
-    limit = SETTINGS.max_body_bytes
+    limit = LIMITS.largest_body
     declared = asgi_request.headers.get("content-length", "0")
     size, chunks = 0, []
     if declared.isdigit() and int(declared) > limit:

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[set[str], bool], ...] = (
     ({"engine"}, False),
     ({"cache"}, False),
     ({"aws", "observability"}, False),
-    ({"native", "tensor", "messages", "settings", "errors", "concurrency"}, True),
+    ({"native", "tensor", "messages", "settings", "errors", "concurrency", "limits"}, True),
 )
 FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in rooms}
 

@@ -30,7 +30,7 @@ def test_defaults() -> None:
     assert settings.model_name == "digits"
     assert settings.intra_op_threads == 0
     assert settings.verify_artifacts is False
-    assert settings.max_body_bytes == 64 << 20
+    assert settings.max_body_bytes == 0
     assert settings.function_memory_mb == 0
     assert settings.initialization_type == "on-demand"
 
