@@ -22,6 +22,7 @@ from tqdm import tqdm
 from bench import payloads
 from function.app import App
 from function.cache import result_cache
+from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
 from models import manifest, prepare
@@ -66,12 +67,12 @@ def measure(api: App, payload: Payload, order: list[int]) -> dict[str, list[floa
     """Milliseconds of each request, by where its answer came from."""
     found: dict[str, list[float]] = {}
     for number in order:
-        request = variant(payload, number)
+        exchange = Exchange(variant(payload, number))
         started = time.perf_counter()
-        response = api.respond(request)
+        response = api.respond(exchange)
         taken = (time.perf_counter() - started) * 1000
         assert response.status == 200, response.body
-        found.setdefault(request.cache or "off", []).append(taken)
+        found.setdefault(exchange.cache or "off", []).append(taken)
     return found
 
 
@@ -81,7 +82,7 @@ def rows(model: Manifest, payload: Payload, count: int) -> Iterator[str]:
     base = {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
     reference = App(Settings(base))
     measure(reference, payload, order[:5])  # loads the model
-    entry = len(reference.respond(variant(payload, 0)).body) + 100 + result_cache._OVERHEAD
+    entry = len(reference.respond(Exchange(variant(payload, 0))).body) + 100 + result_cache._OVERHEAD
     cases: list[tuple[str, dict[str, Any]]] = [
         ("off", {}),
         ("memory for all", {"RESULT_CACHE_BYTES": str(10**8)}),
@@ -92,7 +93,7 @@ def rows(model: Manifest, payload: Payload, count: int) -> Iterator[str]:
         cases.append(("Valkey, filled by another process", {"RESULT_CACHE_URL": url}))
         for name, settings in tqdm(cases, desc=payload.name, unit="case", disable=None):
             api = App(Settings(base | settings))
-            api.models.get(model.name)
+            api.inference.models.get(model.name)
             found = measure(api, payload, order)
             every = [taken for times in found.values() for taken in times]
             hits = found.get("memory", []) + found.get("shared", [])

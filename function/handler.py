@@ -9,13 +9,13 @@ import time
 _started = time.perf_counter()
 gc.disable()  # nothing to collect before the second request: 3 of 76 ms of a cold start
 
-from function.app import App  # noqa: E402
+from function.app import App  # noqa: E402  (the clock starts before our own imports)
 from function.errors import PredictError  # noqa: E402
-from function.events import http_event  # noqa: E402  (the clock starts before our own imports)
-from function.events.direct import answer_direct  # noqa: E402
+from function.events import direct, http_event  # noqa: E402
+from function.exchange import Exchange, Trace  # noqa: E402
 from function.messages import Request, error_response  # noqa: E402
 from function.native import malloc  # noqa: E402
-from function.observability.telemetry import Context, Trace, report  # noqa: E402
+from function.observability import telemetry  # noqa: E402
 from function.settings import Settings, xray_header  # noqa: E402
 
 TYPE_CHECKING = False
@@ -28,11 +28,11 @@ if APP.settings.initialization_type == "lambda-managed-instances":
 else:
     malloc.grow_in_large_steps()
 if APP.settings.initialization_type != "on-demand":
-    APP.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
+    APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
     if APP.settings.initialization_type == "snap-start":
         from function.engine import snapstart
 
-        snapstart.register(APP.models)
+        snapstart.register(APP.inference.models)
 
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
@@ -47,25 +47,29 @@ def handler(event: Any, context: Any) -> Any:
     # 1. Tell what kind of event it is: HTTP, records of S3 or SQS, else a direct invoke.
     adapter = http_event.classify(event)
     if adapter is None and isinstance(event, dict) and ("Records" in event or event.get("source") == "aws.s3"):
-        from function.events.records import answer_records  # brings http.client, which costs 70 ms
+        from function.events import records  # brings http.client, which costs 70 ms
 
-        return answer_records(APP, event, context, cold=cold)
-    log = Context("http" if adapter else "direct", getattr(context, "aws_request_id", None), cold=cold)
+        if records.accepts(event):
+            return records.answer_records(APP, event, context, cold=cold)
     # 2. Unwrap the request and answer it.
+    request_id = getattr(context, "aws_request_id", None)
+    exchange = Exchange(Request("", "", {}, {}, b""), "http" if adapter else "direct", request_id, cold=cold)
     try:
-        if adapter is None:
-            request, response = answer_direct(APP, event, http_event.LAMBDA_LIMIT)
-        else:
-            request = adapter[0](event)
-            response = APP.respond(request)
+        exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
+        APP.respond(exchange)
     except PredictError as error:
-        request, response = Request("", "", {}, {}, b""), error_response(error)
+        exchange.response = error_response(error)
     # 3. Tell the caller what was measured, in the answer's headers.
-    log.trace = Trace(request.headers.get("traceparent"), xray_header())
-    request.phases = {"init": _init_ms} | request.phases
-    log.finish(request, response)
-    # 4. Wrap the response: one that is too large to leave becomes a 413 here.
-    answer: Any = response.body if adapter is None else adapter[1](event, response)
+    exchange.trace = Trace(exchange.request.headers.get("traceparent"), xray_header())
+    exchange.phases = {"init": _init_ms} | exchange.phases
+    telemetry.finish(exchange)
+    # 4. Wrap the response; one that cannot leave becomes an error here.
+    answer: Any
+    if adapter:
+        answer = adapter[1](event, exchange.response)
+    else:
+        exchange.response = direct.limited(exchange.response, http_event.LAMBDA_LIMIT)
+        answer = exchange.response.body
     # 5. Tell the log.
-    report(APP.settings, log, request, response, answer["statusCode"] if adapter else None)
+    telemetry.report(APP.settings, exchange, answer["statusCode"] if adapter else None)
     return answer

@@ -6,11 +6,24 @@ import struct
 
 TYPE_CHECKING = False  # `import typing` costs 5 ms of a cold start; type checkers take this name as true
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, Protocol
 
     from typing_extensions import Buffer
 
     from function.native.yyjson import Numbers
+
+    class ModelView(Protocol):
+        """What a codec needs to know of a model."""
+
+        @property
+        def name(self) -> str: ...
+        @property
+        def version(self) -> str: ...
+        @property
+        def inputs(self) -> Mapping[str, Spec]: ...
+        @property
+        def outputs(self) -> Mapping[str, Spec]: ...
 
 
 class Datatype:
@@ -86,6 +99,24 @@ class JsonTensor(Tensor):
     def __init__(self, shape: tuple[int, ...], unrounded: Numbers) -> None:
         super().__init__("FP32", shape, b"")
         self.unrounded = unrounded
+
+
+class PixelTensor(Tensor):
+    """UINT8 [n, height, width, 3], RGB: a picture, until the model makes its own input of it."""
+
+    __slots__ = ()
+
+    def __init__(self, shape: tuple[int, ...], pixels: Buffer) -> None:
+        super().__init__("UINT8", shape, pixels)
+
+
+class InferInputs:
+    """A tensor for each of a model's inputs, and the names of the outputs that are wanted; None: all."""
+
+    __slots__ = ("inputs", "output_names")
+
+    def __init__(self, inputs: dict[str, Tensor], output_names: list[str] | None = None) -> None:
+        self.inputs, self.output_names = inputs, output_names
 
 
 def element_count(shape: tuple[int, ...]) -> int:

@@ -13,7 +13,7 @@ from function.native import cpu
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.cache.remote_tier import RemoteTier
-    from function.engine.repository import Metadata
+    from function.exchange import Exchange
     from function.messages import Request
     from function.settings import Settings
 
@@ -22,17 +22,16 @@ _HEADERS = ("content-type", "inference-header-content-length")
 _OVERHEAD = 500  # bytes of Python objects around an entry, about
 
 
-def key_of(request: Request, metadata: Metadata, program: str) -> str:
-    """A digest of all that an answer depends on; `program` is the version of the function.
+def key_of(request: Request, model: tuple[str, str] | None, fingerprint: str, program: str) -> str:
+    """A digest of all that an answer depends on; `program` is the version of the function, `model` name and version.
 
     `fingerprint` stands for the raw model, model.toml, the labels, ONNX Runtime and how it was prepared; CPU families
     differ in the last digits. The body is taken as it is: two spellings of the same JSON are two entries.
     """
     parts = (
         program,
-        metadata.name,
-        metadata.version,
-        metadata.fingerprint,
+        model,
+        fingerprint,
         cpu.family(cpu.flags()),
         request.method,
         request.path,
@@ -84,22 +83,22 @@ class ResultCache:
 
             self._shared = RemoteTier(settings)
 
-    def get(self, request: Request, metadata: Metadata, program: str) -> Response | None:
-        """The stored answer; request.cache says where it was, request.cache_key under which key."""
-        request.cache_key = key = key_of(request, metadata, program)
-        request.cache, entry = "memory", self._memory.get(key)
+    def get(self, exchange: Exchange, fingerprint: str, program: str) -> Response | None:
+        """The stored answer; exchange.cache says where it was, exchange.cache_key under which key."""
+        exchange.cache_key = key = key_of(exchange.request, exchange.model, fingerprint, program)
+        exchange.cache, entry = "memory", self._memory.get(key)
         if entry is None and self._shared is not None:
-            request.cache, entry = "shared", self._shared.get(key)
+            exchange.cache, entry = "shared", self._shared.get(key)
             if entry is not None:
                 self._memory.put(key, entry)
         response = _unpacked(entry)
         if response is None:
-            request.cache = "miss"
+            exchange.cache = "miss"
         return response
 
-    def put(self, request: Request, response: Response) -> None:
+    def put(self, exchange: Exchange, response: Response) -> None:
         """Keeps the answer under the key that `get` has worked out."""
-        if response.status == 200 and (key := request.cache_key):
+        if response.status == 200 and (key := exchange.cache_key):
             entry = _packed(response)
             self._memory.put(key, entry)
             if self._shared is not None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-
 from function.codecs.json_body import array_field, check_fields, object_field, parse
 from function.codecs.json_tensor import nested_shape, read_array
 from function.codecs.raw_tensor import fill_shape, nested, tensor_to_json
 from function.errors import invalid
+from function.tensor import InferInputs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from function.codecs.json_body import Array, Object
-    from function.codecs.oip_request import ModelView
-    from function.engine.repository import Metadata
     from function.errors import PredictError
     from function.messages import Body
-    from function.tensor import Spec, Tensor
+    from function.tensor import ModelView, Spec, Tensor
 
 
-def decode_infer(body: Body, model: ModelView) -> dict[str, Tensor]:
+def decode_infer(body: Body | Object, model: ModelView) -> InferInputs:
     """Each input of `model`, from nested arrays, or flat ones where its shape leaves at most one size open.
 
     FP32 comes as JsonTensor. PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
@@ -34,10 +30,8 @@ def decode_infer(body: Body, model: ModelView) -> dict[str, Tensor]:
     if (tensors is None) == (rows is None):
         raise invalid('the request must be {"tensors": {name: nested array}} or the legacy {"inputs": [rows]}')
     if tensors is not None:
-        decoded = _read_tensors(tensors, model)
-    else:
-        decoded = _read_rows(rows, model)  # type: ignore[arg-type]
-    return decoded
+        return InferInputs(_read_tensors(tensors, model))
+    return InferInputs(_read_rows(rows, model))  # type: ignore[arg-type]
 
 
 def _read_tensors(tensors: Object, model: ModelView) -> dict[str, Tensor]:
@@ -82,12 +76,6 @@ def _misfit(spec: Spec, found: tuple[int, ...]) -> PredictError:
         f"input {spec.name!r} has data of shape {list(found)}; expected {list(spec.shape)} (-1: any size), "
         "nested, or flat when at most one size is open"
     )
-
-
-def model_row(model: Metadata) -> dict[str, Any]:
-    """A model as GET and POST /v1/models tell it; `path` is its folder, that of model.toml."""
-    inputs, outputs = list(model.inputs), list(model.outputs)
-    return {"name": model.name, "path": os.path.dirname(model.folder), "input_nodes": inputs, "output_nodes": outputs}
 
 
 def encode_infer(model_name: str, outputs: Mapping[str, Tensor]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from function.errors import PredictError, invalid
-from function.tensor import Tensor
+from function.tensor import PixelTensor
 
 TYPE_CHECKING = False  # `import typing` costs 5 ms of a cold start; type checkers take this name as true
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ImageRule:
         self.resize, self.resize_to, self.filter = resize, resize_to, filter
 
 
-def decode(body: Buffer, rule: ImageRule) -> Tensor:
+def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     """UINT8 [1, height, width, 3]: the first frame, upright by its EXIF orientation, RGB, resized by `rule`.
 
     Alpha is dropped as Pillow's convert("RGB") drops it, which is what models are trained with: a transparent
@@ -115,7 +115,7 @@ def _plugin(name: str) -> type[ImageFile]:
     return WebPImageFile
 
 
-def _pixels(image: ImageFile, rule: ImageRule) -> Tensor:
+def _pixels(image: ImageFile, rule: ImageRule) -> PixelTensor:
     from PIL.Image import Resampling, Transpose
 
     _check_size(image.size, "this picture has")
@@ -143,7 +143,7 @@ def _pixels(image: ImageFile, rule: ImageRule) -> Tensor:
     if result.size != (width, height):
         left, top = (result.width - width) // 2, (result.height - height) // 2
         result = result.crop((left, top, left + width, top + height))
-    return Tensor("UINT8", (1, height, width, 3), result.tobytes())
+    return PixelTensor((1, height, width, 3), result.tobytes())
 
 
 def _resized(size: tuple[int, int], rule: ImageRule) -> tuple[int, int]:

@@ -73,11 +73,13 @@ def value_at(document: Document, index: int) -> object:
     return document.string(index)
 
 
-def parse(body: Buffer) -> Object:
-    """The JSON object in `body`. Integers beyond 64 bits are doubles.
+def parse(body: Buffer | Object) -> Object:
+    """The JSON object in `body`, which may be one already. Integers beyond 64 bits are doubles.
 
     PredictError (INVALID_ARGUMENT) when the body is empty, is not JSON, or is not an object.
     """
+    if isinstance(body, Object):
+        return body
     view = memoryview(body)
     if not view:
         raise invalid("the body is empty; send a JSON object")

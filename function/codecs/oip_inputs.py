@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from function.codecs.json_body import Object
-    from function.codecs.oip_request import ModelView
     from function.messages import Body
-    from function.tensor import Spec, Tensor
+    from function.tensor import ModelView, Spec, Tensor
 
 _FIELDS = ("name", "datatype", "shape", "parameters", "data")
 _LARGEST = (1 << 63) - 1  # ONNX dimensions are int64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from function.codecs.json_body import check_fields, describe, parse, string_field
+from function.codecs.json_body import Object, check_fields, describe, parse, string_field
 from function.codecs.oip_inputs import read_inputs, read_objects
 from function.codecs.oip_parameters import read_parameters
 from function.codecs.raw_tensor import fill_shape, tensor_from_bytes
@@ -11,24 +11,10 @@ from function.tensor import DATATYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, Protocol
+    from typing import Any
 
-    from function.codecs.json_body import Object
     from function.messages import Body
-    from function.tensor import Spec, Tensor
-
-    class ModelView(Protocol):
-        """What the protocol needs to know of a model."""
-
-        @property
-        def name(self) -> str: ...
-        @property
-        def version(self) -> str: ...
-        @property
-        def inputs(self) -> Mapping[str, Spec]: ...
-        @property
-        def outputs(self) -> Mapping[str, Spec]: ...
+    from function.tensor import ModelView, Tensor
 
 
 _REQUEST_FIELDS = ("id", "parameters", "inputs", "outputs", "model_name", "model_version")
@@ -58,6 +44,11 @@ class InferRequest:
     ) -> None:
         self.id, self.inputs, self.outputs, self.parameters = request_id, inputs, outputs, parameters
 
+    @property
+    def output_names(self) -> list[str]:
+        """The outputs that are asked for, in their order."""
+        return [output.name for output in self.outputs]
+
 
 def parse_header_length(header: str | None) -> int | None:
     """The value of Inference-Header-Content-Length, None without it. PredictError when it is no number."""
@@ -69,12 +60,14 @@ def parse_header_length(header: str | None) -> int | None:
     return int(text)
 
 
-def decode_infer(body: Body, header_length: int | None, model: ModelView) -> InferRequest:
+def decode_infer(body: Body | Object, header_length: int | None, model: ModelView) -> InferRequest:
     """The request in `body`: a JSON object of `header_length` bytes (None: all) and the binary data after it.
 
     0 means that the body is the raw data of the model's only input. PredictError (INVALID_ARGUMENT) for all
     that is not a request that fits `model`.
     """
+    if isinstance(body, Object):
+        return _request(body, model, b"", 0)
     if header_length == 0:
         return _raw_request(body, model)
     if header_length is not None and header_length > len(body):
@@ -83,14 +76,18 @@ def decode_infer(body: Body, header_length: int | None, model: ModelView) -> Inf
             "give the length of the JSON part"
         )
     header = body if header_length is None else memoryview(body)[:header_length]
-    root = parse(header)
+    return _request(parse(header), model, body, len(header))
+
+
+def _request(root: Object, model: ModelView, body: Body, offset: int) -> InferRequest:
+    """The request of the JSON object `root`; its binary data begins at `offset` of `body`."""
     check_fields(root, _REQUEST_FIELDS, "the request")
     for field, value in (("model_name", model.name), ("model_version", model.version)):
         if root.get(field) not in (None, value):
             raise invalid(f"{field!r} is {describe(root.get(field))}, but the request went to {value!r}; leave it out")
     request_id = None if root.get("id") is None else string_field(root, "id", "the request")
     parameters = read_parameters(root, "the request")
-    inputs = read_inputs(root, model, body, len(header))
+    inputs = read_inputs(root, model, body, offset)
     outputs = _outputs(root, model, binary=parameters.get("binary_data_output", False))
     return InferRequest(request_id, inputs, outputs, parameters)
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from function.codecs.oip_request import InferRequest, ModelView
+    from function.codecs.oip_request import InferRequest
     from function.messages import Body
-    from function.tensor import Spec
+    from function.tensor import ModelView, Spec
 
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from urllib.parse import quote
 
 from function.aws.credentials import AwsError
 from function.aws.s3 import S3, parse_uri
+from function.codecs import json_body
 from function.errors import PredictError, invalid
-from function.events.unwrapped import FORMS, route_for_payload
+from function.events.direct import FORMS, route_for_payload
+from function.exchange import Exchange, Trace
 from function.limits import LIMITS
-from function.messages import Request, Response, error_response
-from function.observability.telemetry import Context, Trace, report
+from function.messages import Request, error_response
+from function.observability.telemetry import report
 from function.settings import xray_header
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from function.app import App
+    from function.messages import Body
 
 SUFFIX = ".prediction.json"  # of every result; an object of such a name is never taken as input
 RESERVE_MS = 1000.0  # of the invocation's time: with less left, nothing is begun
@@ -48,52 +49,55 @@ class BatchItem:
 class BatchProcessor:
     """Answers the items of one invocation, one after the other."""
 
-    def __init__(self, api: App, context: Any, *, cold: bool) -> None:
+    def __init__(self, app: App, context: Any, *, cold: bool) -> None:
         """`context` is Lambda's, or None where there is no time limit."""
-        self._api, self._context, self._cold = api, context, cold
-        self._s3 = S3(api.settings)
+        self._app, self._context, self._cold = app, context, cold
+        self._s3 = S3(app.settings)
         self._slowest_ms = 0.0
 
     def run(self, item: BatchItem) -> str | None:
         """None when the item is done, else why it is not. Never raises; writes one line of log."""
         if item.uri and item.uri.endswith(SUFFIX):
             mend = "narrow the notification's prefix or suffix, or set RESULT_URI to another bucket"
-            print(f"zeroserve: warning: {item.uri} is a result and is no input; {mend}", file=sys.stderr, flush=True)
+            print(f"zeroserve: warning: {item.uri!r} is a result and is no input; {mend}", file=sys.stderr, flush=True)
             return None  # refused, not failed: trying it again would not help
-        log = self._log(item)
-        request = Request("POST", "", {}, {}, b"")
+        exchange = self._exchange(item)
         try:
             self._check_time()
             target = self._target(item)
-            self._read(item, request)
-            response = self._api.respond(request)
+            self._read(item, exchange.request)
+            response = self._app.respond(exchange)
             if response.headers["Content-Type"] != "application/json":
                 raise invalid("results are JSON only; leave binary_data_output out")
             if response.status == 200:
-                self._write(target, request, response)
+                self._write(target, exchange)
         except PredictError as error:
-            response = error_response(error)
+            exchange.response = error_response(error)
         except AwsError as error:
-            response = error_response(PredictError("UNAVAILABLE", str(error)))
+            exchange.response = error_response(PredictError("UNAVAILABLE", str(error)))
         except Exception:  # noqa: BLE001  (a defect must not take the neighbours with it)
             import traceback
 
             traceback.print_exc()
-            response = error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
-        self._slowest_ms = max(self._slowest_ms, (time.perf_counter() - log.started) * 1000)
-        report(self._api.settings, log, request, response)
-        return None if response.status == 200 else str(json.loads(response.body)["error"])
+            failed = PredictError("INTERNAL", "the function failed unexpectedly; its log says where")
+            exchange.response = error_response(failed)
+        self._slowest_ms = max(self._slowest_ms, exchange.seconds() * 1000)
+        report(self._app.settings, exchange)
+        error_told = exchange.response.error
+        return error_told.message if error_told else None
 
     def defer(self, name: str, reason: str) -> None:
-        """The log line of a item that is not begun."""
-        response = error_response(PredictError("UNAVAILABLE", f"handed back: {reason}"))
-        report(self._api.settings, self._log(BatchItem("sqs", name)), Request("POST", "", {}, {}, b""), response)
+        """The log line of an item that is not begun."""
+        exchange = self._exchange(BatchItem("sqs", name))
+        exchange.response = error_response(PredictError("UNAVAILABLE", f"handed back: {reason}"))
+        report(self._app.settings, exchange)
 
-    def _log(self, item: BatchItem) -> Context:
+    def _exchange(self, item: BatchItem) -> Exchange:
         cold, self._cold = self._cold, False
-        log = Context(item.source, getattr(self._context, "aws_request_id", None), cold=cold)
-        log.trace, log.record = Trace(xray=item.xray or xray_header()), item.name
-        return log
+        request = Request("POST", "", {}, {}, item.body)
+        exchange = Exchange(request, item.source, getattr(self._context, "aws_request_id", None), cold=cold)
+        exchange.trace, exchange.record = Trace(xray=item.xray or xray_header()), item.name
+        return exchange
 
     def _check_time(self) -> None:
         if self._context is None:
@@ -108,8 +112,8 @@ class BatchProcessor:
             raise invalid(item.problem)
         try:
             source = parse_uri(item.uri) if item.uri else None
-            if self._api.settings.result_uri:
-                bucket, prefix = parse_uri(self._api.settings.result_uri)
+            if self._app.settings.result_uri:
+                bucket, prefix = parse_uri(self._app.settings.result_uri)
                 place = "/".join(source) if source else item.name
                 return bucket, (prefix.rstrip("/") + "/" if prefix else "") + place + SUFFIX
         except ValueError as error:
@@ -120,21 +124,31 @@ class BatchProcessor:
 
     def _read(self, item: BatchItem, request: Request) -> None:
         """Fills the request: JSON by its fields, all else is a picture."""
-        request.body = item.body
         if item.uri:
             request.body = self._s3.get(*parse_uri(item.uri), LIMITS.largest_body)
         request.path = "/classify"
         if not item.uri or request.body[:64].lstrip().startswith(b"{"):
-            try:
-                path = route_for_payload(json.loads(request.body), self._api.settings.model_name)
-            except (ValueError, RecursionError):
-                path = None
-            if path is None:
-                raise invalid(f'expected JSON: {FORMS}, or {{"uri": "s3://bucket/key"}}')
-            request.path = path
+            request.document, request.path = self._parsed(request.body)
 
-    def _write(self, target: tuple[str, str], request: Request, response: Response) -> None:
+    def _parsed(self, body: Body) -> tuple[json_body.Object, str]:
+        """The JSON object in `body`, and the path that it is for."""
+        path = None
+        try:
+            root = json_body.parse(body)
+            inputs = root.get("inputs")
+            of_objects = None
+            if isinstance(inputs, json_body.Array) and len(inputs):
+                of_objects = isinstance(inputs.first(), json_body.Object)
+            fields = {name for name, _ in root.fields()}
+            path = route_for_payload(fields, self._app.settings.model_name, inputs_of_objects=of_objects)
+        except PredictError:
+            pass
+        if path is None:
+            raise invalid(f'expected JSON: {FORMS}, or {{"uri": "s3://bucket/key"}}')
+        return root, path
+
+    def _write(self, target: tuple[str, str], exchange: Exchange) -> None:
         metadata = {}
-        if request.model:
-            metadata = {"model": quote(request.model[0]), "model-version": quote(request.model[1])}
-        self._s3.put(*target, response.body, response.headers["Content-Type"], metadata)
+        if exchange.model:
+            metadata = {"model": quote(exchange.model[0]), "model-version": quote(exchange.model[1])}
+        self._s3.put(*target, exchange.response.body, exchange.response.headers["Content-Type"], metadata)

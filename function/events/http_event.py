@@ -8,8 +8,9 @@ How each one percent-encodes: captures of 2026-07-10 at github.com/hotsock/voker
 
 from __future__ import annotations
 
-from function.errors import PredictError, invalid
-from function.messages import Request, Response, error_response
+from function.errors import invalid
+from function.events.http_response import carried
+from function.messages import Request, Response, form_decoded, parsed_query, unquoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 # The whole answer as JSON, in bytes. ALB takes less than Lambda itself.
 LAMBDA_LIMIT = 6 * 1024 * 1024
 ALB_LIMIT = 1024 * 1024
-
-# JSON writes these bytes as they are, the next as \n, and the others that ASCII has as \u001f. Of UTF-8's other
-# bytes each takes at most three, as \u00e9 in the Python runtimes before 3.12.
-_SHORT_ESCAPES = b'"\\\b\f\n\r\t'
-_PLAIN = bytes(set(range(32, 127)) - set(_SHORT_ESCAPES))
-_NOT_ASCII = bytes(range(128, 256))
 
 
 def classify(event: object) -> Adapter | None:
@@ -47,44 +42,39 @@ def classify(event: object) -> Adapter | None:
 
 def _from_payload_2(event: Event) -> Request:
     context = event["requestContext"]
-    headers = _lower(event.get("headers"))
+    headers = _headers(event, "headers")
     if event.get("cookies"):  # HTTP APIs give them here only, function URLs in the header too
-        headers.setdefault("cookie", "; ".join(event["cookies"]))
-    path = _without_stage(event.get("rawPath"), context)
+        headers.setdefault("cookie", "; ".join(_texts(event["cookies"], "cookies")))
+    path = _without_stage(_text(event, "rawPath"), context)
     # Despite its name, an HTTP API's rawPath is decoded: a '%' that is left there belongs to the name.
-    if ".execute-api." not in (context.get("domainName") or ""):
-        path = _unquoted(path)
-    query = {}
-    for pair in (event.get("rawQueryString") or "").split("&"):
-        if pair:
-            name, _, value = pair.partition("=")
-            query[_form_decoded(name)] = _form_decoded(value)
-    return Request(_method((context.get("http") or {}).get("method")), path, query, headers, _body(event))
+    if ".execute-api." not in _text(context, "domainName"):
+        path = unquoted(path, "the path")
+    query = parsed_query(_text(event, "rawQueryString"))
+    return Request(_method(_object(context, "http").get("method")), path, query, headers, _body(event))
 
 
 def _from_payload_1(event: Event) -> Request:
-    path = event.get("path") or "/"
+    path = _text(event, "path") or "/"
     if event.get("version") == "1.0":  # an HTTP API that was told to use the older format
         path = _without_stage(path, event["requestContext"])
     else:
         # A custom domain's base path stands in `path`, but not in what the catch-all resource matched.
-        proxy = (event.get("pathParameters") or {}).get("proxy")
+        proxy = _text(_object(event, "pathParameters"), "proxy")
         if event.get("resource") == "/{proxy+}" and proxy:
             path = "/" + proxy.lstrip("/")
-        path = _unquoted(path)
-    method = _method(event.get("httpMethod"))
-    return Request(method, path, _last_values(event), _header_values(event), _body(event))
+        path = unquoted(path, "the path")
+    return Request(_method(event.get("httpMethod")), path, _query(event), _all_headers(event), _body(event))
 
 
 def _from_alb(event: Event) -> Request:
     # ALB alone leaves the names and values of the query as they were sent.
-    query = {_form_decoded(name): _form_decoded(value) for name, value in _last_values(event).items()}
-    path = _unquoted(event.get("path") or "/")
-    return Request(_method(event.get("httpMethod")), path, query, _header_values(event), _body(event))
+    query = {form_decoded(name): form_decoded(value) for name, value in _query(event).items()}
+    path = unquoted(_text(event, "path") or "/", "the path")
+    return Request(_method(event.get("httpMethod")), path, query, _all_headers(event), _body(event))
 
 
 def _to_payload(_: Event, response: Response) -> Event:
-    response, body, is_base64 = _carried(response, LAMBDA_LIMIT)
+    response, body, is_base64 = carried(response, LAMBDA_LIMIT)
     return {
         "statusCode": response.status,
         "headers": response.headers,
@@ -96,7 +86,7 @@ def _to_payload(_: Event, response: Response) -> Event:
 def _to_alb(event: Event, response: Response) -> Event:
     from http import HTTPStatus  # 4 ms alone, nothing after awslambdaric
 
-    response, body, is_base64 = _carried(response, ALB_LIMIT)
+    response, body, is_base64 = carried(response, ALB_LIMIT)
     answer = {
         "statusCode": response.status,
         "statusDescription": f"{response.status} {HTTPStatus(response.status).phrase}",
@@ -119,48 +109,64 @@ KINDS: tuple[tuple[Callable[[Event], bool], ToRequest, FromResponse], ...] = (
 
 def _method(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise invalid(f"the event's HTTP method must be a string, such as POST; {value!r} came")
+        raise invalid(f"the event's HTTP method must be a string, such as POST; {value!r:.60} came")
     return value
 
 
-def _without_stage(path: str | None, context: Event) -> str:
+def _without_stage(path: str, context: Event) -> str:
     """HTTP APIs leave the stage's name in the path, unless it is $default."""
-    prefix = "/" + (context.get("stage") or "$default")
-    if path and (path + "/").startswith(prefix + "/"):
+    prefix = "/" + (_text(context, "stage") or "$default")
+    if (path + "/").startswith(prefix + "/"):
         path = path[len(prefix) :]
     return path or "/"
 
 
-def _unquoted(path: str) -> str:
-    if "%" not in path:
-        return path
-    from urllib.parse import unquote  # 8 ms alone, 2 after awslambdaric
-
-    try:
-        return unquote(path, errors="strict")
-    except UnicodeDecodeError as error:
-        raise invalid(f"the path {path!r} is not percent-encoded UTF-8") from error
-
-
-def _form_decoded(text: str) -> str:
-    """A name or value of a query string: '+' is a space there."""
-    return _unquoted(text.replace("+", " "))
+def _text(holder: Event, field: str) -> str:
+    """The string under `field`, empty without one."""
+    value = holder.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise invalid(f"the event's {field!r} must be a string; {value!r:.60} came")
+    return value
 
 
-def _lower(headers: dict[str, str] | None) -> dict[str, str]:
-    return {name.lower(): value for name, value in (headers or {}).items()}
+def _texts(value: object, field: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise invalid(f"the event's {field!r} must have arrays of strings; {value!r:.60} came")
+    return value
 
 
-def _header_values(event: Event) -> dict[str, str]:
-    many = event.get("multiValueHeaders") or {}
-    return _lower({name: ", ".join(values) for name, values in many.items()} or event.get("headers"))
+def _object(holder: Event, field: str) -> dict[str, Any]:
+    """The object under `field`, empty without one."""
+    value = holder.get(field)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid(f"the event's {field!r} must be an object; {value!r:.60} came")
+    return value
 
 
-def _last_values(event: Event) -> dict[str, str]:
-    many = event.get("multiValueQueryStringParameters")
+def _headers(event: Event, field: str) -> dict[str, str]:
+    """An object of strings, its names in lower case."""
+    values = _object(event, field)
+    return {name.lower(): _text(values, name) for name in values}
+
+
+def _all_headers(event: Event) -> dict[str, str]:
+    many = _object(event, "multiValueHeaders")
     if many:
-        return {name: values[-1] for name, values in many.items() if values}
-    return dict(event.get("queryStringParameters") or {})
+        return {name.lower(): ", ".join(_texts(values, "multiValueHeaders")) for name, values in many.items()}
+    return _headers(event, "headers")
+
+
+def _query(event: Event) -> dict[str, str]:
+    many = _object(event, "multiValueQueryStringParameters")
+    if many:
+        lists = {name: _texts(values, "multiValueQueryStringParameters") for name, values in many.items() if values}
+        return {name: values[-1] for name, values in lists.items()}
+    single = _object(event, "queryStringParameters")
+    return {name: _text(single, name) for name in single}
 
 
 def _body(event: Event) -> bytes:
@@ -180,48 +186,3 @@ def _body(event: Event) -> bytes:
         return b64decode(body, validate=True)
     except ValueError as error:
         raise invalid("the event says isBase64Encoded, but its body is not base64 with padding") from error
-
-
-def _carried(response: Response, limit: int) -> tuple[Response, str, bool]:
-    """The response, or a 413 in place of one too large to leave; its body; whether that body is base64."""
-    text = _text(response)
-    size = _escaped_size(response.body, limit) if text is not None else (len(response.body) + 2) // 3 * 4
-    size += 256 + 2 * sum(len(name) + len(value) for name, value in response.headers.items())
-    if size > limit:
-        timing = {name: value for name, value in response.headers.items() if name == "Server-Timing"}
-        response = error_response(
-            PredictError(
-                "PAYLOAD_TOO_LARGE",
-                f"the answer is {size / 2**20:.1f} MiB as JSON or base64, over the {limit >> 20} MiB limit; "
-                "send a smaller batch, name fewer outputs, or ask for gzip with Accept-Encoding",
-            )
-        )
-        response.headers.update(timing)
-        text = response.body.decode()
-    if text is not None:
-        return response, text, False
-    from pybase64 import b64encode_as_string  # 1 ms
-
-    return response, b64encode_as_string(response.body), True
-
-
-def _text(response: Response) -> str | None:
-    """The body as text, where its Content-Type says so and it is not compressed; else None."""
-    headers = _lower(response.headers)
-    kind = headers.get("content-type", "")
-    if "content-encoding" not in headers and kind.startswith(("application/json", "text/")):
-        try:
-            return response.body.decode()
-        except UnicodeDecodeError:
-            pass
-    return None
-
-
-def _escaped_size(body: bytes, limit: int) -> int:
-    """At least the bytes of `body` as a JSON string; counted (1 ms a MB) only where the worst case is too large."""
-    if len(body) > limit or 6 * len(body) < limit // 2:
-        return len(body)
-    escaped = body.translate(None, _PLAIN)
-    rare = escaped.translate(None, _SHORT_ESCAPES)
-    controls = len(rare.translate(None, _NOT_ASCII))
-    return len(body) + len(escaped) - len(rare) + 5 * controls + 2 * (len(rare) - controls)

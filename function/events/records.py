@@ -19,19 +19,31 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
+_WHOLE_BATCH = ""  # as an item's identifier, it tells Lambda that all messages failed
+
 
 class RecordsError(Exception):
     """Records of S3 failed: Lambda invokes again, and in the end hands event and message to the failure destination."""
 
 
-def answer_records(api: App, event: Event, context: Any, *, cold: bool) -> Event:
+def accepts(event: Event) -> bool:
+    """Whether the event has records that name their source, or is EventBridge's of S3."""
+    records = event.get("Records")
+    if event.get("source") == "aws.s3":
+        return True
+    return isinstance(records, list) and all(
+        isinstance(record, dict) and isinstance(record.get("eventSource"), str) for record in records
+    )
+
+
+def answer_records(app: App, event: Event, context: Any, *, cold: bool) -> Event:
     """What Lambda wants to know: `batchItemFailures` for SQS, where each message fails alone; nothing for S3.
 
     RecordsError names each object of S3 that failed and why, once all have been tried. `context` is Lambda's.
     """
-    processor = BatchProcessor(api, context, cold=cold)
+    processor = BatchProcessor(app, context, cold=cold)
     records = event.get("Records")
-    if isinstance(records, list) and records and records[0].get("eventSource") == "aws:sqs":
+    if records and records[0]["eventSource"] == "aws:sqs":
         return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed_messages(processor, records)]}
     failures = [f"{item.name}: {reason}" for item in _created(event) if (reason := processor.run(item))]
     if failures:
@@ -40,13 +52,16 @@ def answer_records(api: App, event: Event, context: Any, *, cold: bool) -> Event
 
 
 def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[str]:
-    """The ids of the messages that failed or were not begun."""
+    """The ids of the messages that failed or were not begun; _WHOLE_BATCH where one cannot be named."""
+    if not all(isinstance(message.get("messageId"), str) for message in messages):
+        processor.defer("", "a message of the batch has no messageId")
+        return [_WHOLE_BATCH]
     failed: list[str] = []
     stopped_groups = set()
     for message in messages:
-        name, attributes = message["messageId"], message.get("attributes", {})
+        name = message["messageId"]
         # What follows a failure in its group of a FIFO queue must not overtake it.
-        group = attributes.get("MessageGroupId")
+        group = _attribute(message, "MessageGroupId")
         if group is not None and group in stopped_groups:
             processor.defer(name, "a message before it in its group failed")
         else:
@@ -58,10 +73,18 @@ def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[s
     return failed
 
 
+def _attribute(message: Event, name: str) -> str | None:
+    attributes = message.get("attributes")
+    value = attributes.get(name) if isinstance(attributes, dict) else None
+    return value if isinstance(value, str) else None
+
+
 def _items(message: Event) -> list[BatchItem]:
     """A message is a request, {"uri": "s3://bucket/key"}, or a notification of S3 or EventBridge."""
-    name, body = message["messageId"], message["body"]
-    xray = message.get("attributes", {}).get("AWSTraceHeader")
+    name, body = message["messageId"], message.get("body")
+    xray = _attribute(message, "AWSTraceHeader")
+    if not isinstance(body, str):
+        return [BatchItem("sqs", name, problem=f"the message's body must be a string; {body!r:.60} came", xray=xray)]
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

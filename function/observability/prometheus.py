@@ -12,7 +12,7 @@ from function.errors import CODE_OF_STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.messages import Request, Response
+    from function.exchange import Exchange
 
 # Seconds: those of Go's client library, and three below for small models.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -36,17 +36,18 @@ class Metrics:
             "goserve_inference_duration_seconds": {},
         }
 
-    def observe(self, request: Request, response: Response, seconds: float) -> None:
+    def observe(self, exchange: Exchange) -> None:
         """One answered request."""
+        request, response = exchange.request, exchange.response
         method = ("method", request.method if request.method in _METHODS else "other")
-        path = ("path", request.route or NO_ROUTE)
-        model = ("model_name", request.model[0] if request.model else NO_MODEL)
+        path = ("path", exchange.route or NO_ROUTE)
+        model = ("model_name", exchange.model[0] if exchange.model else NO_MODEL)
         with self._lock:
             self._count("goserve_http_requests_total", (method, ("status", str(response.status)), path))
-            self._record("goserve_http_request_duration_seconds", (method, path), seconds)
-            if "infer" in request.phases:
-                self._record("goserve_inference_duration_seconds", (model,), request.phases["infer"] / 1000)
-            if response.status >= 400 and request.route.endswith(("/infer", "/classify")):
+            self._record("goserve_http_request_duration_seconds", (method, path), exchange.seconds())
+            if "infer" in exchange.phases:
+                self._record("goserve_inference_duration_seconds", (model,), exchange.phases["infer"] / 1000)
+            if response.status >= 400 and exchange.inference:
                 error_type = CODE_OF_STATUS.get(response.status, "INTERNAL")
                 self._count("goserve_inference_errors_total", (model, ("error_type", error_type)))
 

@@ -6,30 +6,35 @@ import os
 
 from function.codecs.json_body import check_fields, describe, parse, string_field
 from function.errors import PredictError, invalid
+from function.messages import json_response
+from function.routes.goserve import model_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.engine.registry import Models
-    from function.engine.repository import Metadata
-    from function.messages import Request
-    from function.settings import Settings
+    from function.exchange import Exchange
+    from function.inference import Inference
+    from function.messages import Response
 
 # Not Authorization: AWS signs requests to a function URL in that one.
 HEADER = "X-Admin-Key"
 
 
-def load(models: Models, settings: Settings, request: Request) -> Metadata:
+def load_model(inference: Inference, exchange: Exchange, _parameters: dict[str, str]) -> Response:
     """The model of {"name", "path"}, loaded anew; `path` is absolute or relative to the model repository.
 
     PredictError: NOT_FOUND without the key, INVALID_ARGUMENT for a path outside the repository; as Models.load.
     """
+    request, settings = exchange.request, inference.settings
     if not _allowed(settings.admin_key, request.headers.get(HEADER.lower(), "")):
         # One answer for "off", "no key" and "wrong key": a stranger learns nothing.
         raise PredictError("NOT_FOUND", f"POST /v1/models is off, or {HEADER} is not the function's ADMIN_KEY")
-    root = parse(request.body)
-    check_fields(root, ("name", "path"), "the request")
-    name, path = (string_field(root, field, "the request") for field in ("name", "path"))
-    return models.load(name, _inside(settings.model_repository, path))
+    with exchange.phase("load"):
+        root = parse(request.body)
+        check_fields(root, ("name", "path"), "the request")
+        name, path = (string_field(root, field, "the request") for field in ("name", "path"))
+        metadata = inference.models.load(name, _inside(settings.model_repository, path))
+    exchange.model = (metadata.name, metadata.version)
+    return json_response(201, model_row(metadata))
 
 
 def _allowed(key: str, sent: str) -> bool:

@@ -1,4 +1,4 @@
-"""A picture in, the likeliest classes out: the body's picture, and scores as labelled probabilities."""
+"""What the picture routes answer: the likeliest classes of the picture in a body."""
 
 from __future__ import annotations
 
@@ -7,16 +7,35 @@ import math
 from function.codecs import image, json_body, multipart
 from function.codecs.json_body import describe
 from function.errors import PredictError, invalid
+from function.messages import json_response
+from function.tensor import InferInputs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from function.engine.repository import Metadata
-    from function.messages import Body, Request
+    from function.exchange import Exchange
+    from function.inference import Inference
+    from function.messages import Body, Request, Response
     from function.tensor import Tensor
 
 TOP_K = 5
+
+
+def classify(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
+    """{"model_name", "predictions"}: the query's top_k classes, best first."""
+    metadata = inference.metadata(parameters)
+    rule, k = picture_rule(metadata), top_k(exchange.request)
+
+    def decode() -> InferInputs:
+        return InferInputs({rule.input: image.decode(picture(exchange.request), rule)}, [rule.output])
+
+    def encode(_decoded: InferInputs, outputs: dict[str, Tensor]) -> Response:
+        best = predictions(outputs[rule.output], rule.activation, metadata.labels, k)
+        return json_response(200, {"model_name": metadata.name, "predictions": best})
+
+    return inference.respond(exchange, metadata, decode, encode)
 
 
 def picture(request: Request) -> Body:
@@ -25,14 +44,14 @@ def picture(request: Request) -> Body:
     if content_type.lower().startswith("multipart/form-data"):
         return multipart.first_file(request.body, content_type)
     # No picture starts with a brace, and clients are careless with Content-Type.
-    if request.body[:64].lstrip().startswith(b"{"):
-        root = json_body.parse(request.body)
+    if request.document or request.body[:64].lstrip().startswith(b"{"):
+        root = json_body.parse(request.document or request.body)
         json_body.check_fields(root, ("image",), "the request")
         return image.from_base64(json_body.string_field(root, "image", "the request"))
     return request.body
 
 
-def rule(metadata: Metadata) -> image.ImageRule:
+def picture_rule(metadata: Metadata) -> image.ImageRule:
     """The model's picture rule; PredictError 400 when the model takes no pictures."""
     if metadata.image is None:
         raise invalid(

@@ -1,134 +1,85 @@
-"""The table of routes, and what the routes of GoServe's API and for pictures answer."""
+"""The table of routes, and which of them a request is for."""
 
 from __future__ import annotations
 
-from function.codecs import goserve
 from function.errors import PredictError
-from function.messages import Phase, Response, json_response
-from function.routes import oip
-from function.settings import VERSION
+from function.routes import goserve, oip, service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from function.app import App
-    from function.messages import Request
+    from function.exchange import Exchange
+    from function.inference import Inference
+    from function.messages import Response
 
-    Route = Callable[["App", Request, dict[str, str]], Response]
-
-
-def _index(_api: App, _request: Request, _parameters: dict[str, str]) -> Response:
-    message = "a scale-to-zero inference function; GET /openapi.json describes its routes"
-    return json_response(200, {"name": "zeroserve", "version": VERSION, "message": message})
+    Answer = Callable[[Inference, Exchange, dict[str, str]], Response]
 
 
-def _openapi(_api: App, _request: Request, _parameters: dict[str, str]) -> Response:
-    from function.routes import openapi  # never on the way of an inference
+class Route:
+    """A method and a path, whose segments in braces match any one segment and become parameters.
 
-    return Response(200, {"Content-Type": "application/json"}, openapi.document(VERSION))
+    `inference`: it runs a model, so its answers may be stored, are compressed, and count as inferences.
+    """
 
+    __slots__ = ("answer", "inference", "method", "path", "segments")
 
-def _health(_api: App, _request: Request, _parameters: dict[str, str]) -> Response:
-    return json_response(200, {"status": "ok"})
-
-
-def _ready(api: App, _request: Request, _parameters: dict[str, str]) -> Response:
-    api.models.metadata(api.settings.model_name)  # 503 with the reason when it is not prepared
-    return json_response(200, {"status": "ready"})
+    def __init__(self, method: str, path: str, answer: Answer, *, inference: bool = False) -> None:
+        self.method, self.path, self.answer, self.inference = method, path, answer, inference
+        self.segments = path.split("/")
 
 
-def _metrics(api: App, _request: Request, _parameters: dict[str, str]) -> Response:
-    if api.metrics is None:
-        raise PredictError("NOT_FOUND", "/metrics is for a server; on Lambda the metrics are in its log")
-    return Response(200, {"Content-Type": api.metrics.CONTENT_TYPE}, api.metrics.render())
+def _classify(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
+    from function.routes import classify  # only pictures need it
+
+    return classify.classify(inference, exchange, parameters)
 
 
-def _v1_models(api: App, _request: Request, _parameters: dict[str, str]) -> Response:
-    rows = [goserve.model_row(found) for _, found in api.models.all() if not isinstance(found, PredictError)]
-    return json_response(200, {"models": rows})
-
-
-def _v1_load(api: App, request: Request, _parameters: dict[str, str]) -> Response:
+def _load_model(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
     from function.routes import admin  # only the administrator needs it
 
-    with Phase(request, "load"):
-        metadata = admin.load(api.models, api.settings, request)
-    request.model = (metadata.name, metadata.version)
-    return json_response(201, goserve.model_row(metadata))
+    return admin.load_model(inference, exchange, parameters)
 
 
-def _v1_infer(api: App, request: Request, parameters: dict[str, str]) -> Response:
-    metadata = api.models.metadata(parameters["model"])
-    model = api.begin(request, metadata)
-    with Phase(request, "decode"):
-        inputs = goserve.decode_infer(request.body, metadata)
-        request.body = b""  # its memory is of more use to the inference
-    ready = model()
-    with Phase(request, "infer"):
-        outputs = ready.run(inputs)
-    with Phase(request, "encode"):
-        body = goserve.encode_infer(metadata.name, outputs)
-    return Response(200, {"Content-Type": "application/json"}, body)
-
-
-def _classify(api: App, request: Request, parameters: dict[str, str]) -> Response:
-    from function.codecs import image  # only pictures need them
-    from function.routes import classify
-
-    metadata = api.models.metadata(parameters.get("model", api.settings.model_name))
-    rule, k = classify.rule(metadata), classify.top_k(request)
-    model = api.begin(request, metadata)
-    with Phase(request, "decode"):
-        pixels = image.decode(classify.picture(request), rule)
-    ready = model()
-    with Phase(request, "infer"):
-        scores = ready.run({rule.input: ready.pixels_to_input(pixels)}, [rule.output])[rule.output]
-    with Phase(request, "encode"):
-        best = classify.predictions(scores, rule.activation, metadata.labels, k)
-        return json_response(200, {"model_name": metadata.name, "predictions": best})
-
-
-# (method, path, answer); {model} and {version} match one segment
-ROUTES: tuple[tuple[str, str, Route], ...] = (
-    ("GET", "/", _index),
-    ("GET", "/openapi.json", _openapi),
-    ("GET", "/health", _health),
-    ("GET", "/ready", _ready),
-    ("GET", "/metrics", _metrics),
-    ("GET", "/v1/models", _v1_models),
-    ("POST", "/v1/models", _v1_load),
-    ("POST", "/v1/models/{model}/infer", _v1_infer),
-    ("POST", "/v1/models/{model}/classify", _classify),
-    ("POST", "/classify", _classify),
-    ("GET", "/v2", oip.server_metadata),
-    ("GET", "/v2/health/live", oip.live),
-    ("GET", "/v2/health/ready", oip.ready),
-    ("GET", "/v2/models/{model}", oip.model_metadata),
-    ("GET", "/v2/models/{model}/versions/{version}", oip.model_metadata),
-    ("GET", "/v2/models/{model}/ready", oip.model_ready),
-    ("GET", "/v2/models/{model}/versions/{version}/ready", oip.model_ready),
-    ("POST", "/v2/models/{model}/infer", oip.infer),
-    ("POST", "/v2/models/{model}/versions/{version}/infer", oip.infer),
-    ("POST", "/v2/repository/index", oip.repository_index),
+ROUTES = (
+    Route("GET", "/", service.index),
+    Route("GET", "/openapi.json", service.openapi),
+    Route("GET", "/health", service.health),
+    Route("GET", "/ready", service.ready),
+    Route("GET", "/metrics", service.metrics),
+    Route("GET", "/v1/models", goserve.models),
+    Route("POST", "/v1/models", _load_model),
+    Route("POST", "/v1/models/{model}/infer", goserve.infer, inference=True),
+    Route("POST", "/v1/models/{model}/classify", _classify, inference=True),
+    Route("POST", "/classify", _classify, inference=True),
+    Route("GET", "/v2", oip.server_metadata),
+    Route("GET", "/v2/health/live", oip.live),
+    Route("GET", "/v2/health/ready", oip.ready),
+    Route("GET", "/v2/models/{model}", oip.model_metadata),
+    Route("GET", "/v2/models/{model}/versions/{version}", oip.model_metadata),
+    Route("GET", "/v2/models/{model}/ready", oip.model_ready),
+    Route("GET", "/v2/models/{model}/versions/{version}/ready", oip.model_ready),
+    Route("POST", "/v2/models/{model}/infer", oip.infer, inference=True),
+    Route("POST", "/v2/models/{model}/versions/{version}/infer", oip.infer, inference=True),
+    Route("POST", "/v2/repository/index", oip.repository_index),
 )
-_SPLIT = tuple((method, path, path.split("/"), route) for method, path, route in ROUTES)
 
 
-def find(request: Request) -> tuple[Route, dict[str, str]]:
-    """The route and its path parameters; PredictError 404, or 405 for a path that another method has."""
+def find(exchange: Exchange) -> tuple[Route, dict[str, str]]:
+    """The route and its path parameters, told to the exchange; PredictError 404, or 405 for another method's path."""
+    request = exchange.request
     segments = request.path.split("/")
     method = "GET" if request.method == "HEAD" else request.method
     allowed = []
-    for want, path, pattern, route in _SPLIT:
-        if len(pattern) != len(segments):
+    for route in ROUTES:
+        if len(route.segments) != len(segments):
             continue
-        if all(part == got or part[:1] == "{" for part, got in zip(pattern, segments, strict=True)):
-            request.route = path
-            if want == method:
-                pairs = zip(pattern, segments, strict=True)
+        if all(part == got or part[:1] == "{" for part, got in zip(route.segments, segments, strict=True)):
+            exchange.route, exchange.inference = route.path, route.inference
+            if route.method == method:
+                pairs = zip(route.segments, segments, strict=True)
                 return route, {part[1:-1]: got for part, got in pairs if part[:1] == "{"}
-            allowed.append(want)
+            allowed.append(route.method)
     if allowed:
         allow = {"Allow": ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)}
         message = f"{request.path} takes {' and '.join(allowed)}, not {request.method}"

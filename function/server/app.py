@@ -15,11 +15,12 @@ from starlette.routing import Route
 
 from function.app import App
 from function.errors import PredictError, invalid
+from function.exchange import Exchange, Trace
 from function.limits import LIMITS
 from function.messages import LARGE_BODY, WHOLE_BODY, Request, Response, error_response
 from function.native import cpu
 from function.observability.prometheus import Metrics
-from function.observability.telemetry import Context, Trace, report
+from function.observability.telemetry import finish, report
 from function.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
 WORKERS = cpu.count(SETTINGS.function_memory_mb)
 API = App(SETTINGS, WORKERS)
-METRICS = API.metrics = Metrics()
+METRICS = API.inference.metrics = Metrics()
 BODY_SECONDS = 30  # a sender slower than this holds a place that others need
 
 
@@ -53,9 +54,9 @@ class Pool:
     def leave(self) -> None:
         self._admitted -= 1
 
-    async def respond(self, request: Request) -> Response:
+    async def respond(self, exchange: Exchange) -> Response:
         """The core's answer, worked out on one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, API.respond, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, API.respond, exchange)
 
 
 POOL = Pool(WORKERS, SETTINGS.queue_size)
@@ -64,13 +65,12 @@ POOL = Pool(WORKERS, SETTINGS.queue_size)
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
     """A server loads the default model before it takes requests: /ready is then the truth from the start."""
-    await asyncio.to_thread(lambda: API.models.get(SETTINGS.model_name).warm())
+    await asyncio.to_thread(lambda: API.inference.models.get(SETTINGS.model_name).warm())
     yield
 
 
 async def endpoint(asgi_request: requests.Request) -> responses.Response:
     """Any request: health and metadata answered at once, the rest on the pool."""
-    log = Context("http", asgi_request.headers.get("x-request-id"))
     request = Request(
         asgi_request.method,
         asgi_request.scope["path"],
@@ -78,25 +78,27 @@ async def endpoint(asgi_request: requests.Request) -> responses.Response:
         _joined(asgi_request),
         b"",
     )
+    exchange = Exchange(request, request_id=asgi_request.headers.get("x-request-id"))
     try:
         if request.method != "POST":  # never behind an inference
-            response = API.respond(request)
+            API.respond(exchange)
         else:
             POOL.admit()
             try:
                 async with POOL.large if _is_large(asgi_request) else nullcontext():
                     request.body = await _body(asgi_request)
-                    response = await POOL.respond(request)
+                    await POOL.respond(exchange)
             finally:
                 POOL.leave()
     except PredictError as error:
-        response = error_response(error)
+        exchange.response = error_response(error)
         if error.status == 503:
-            response.headers["Retry-After"] = "1"
-    log.trace = Trace(request.headers.get("traceparent"), request.headers.get("x-amzn-trace-id"))
-    log.finish(request, response)
-    report(SETTINGS, log, request, response)
-    METRICS.observe(request, response, log.seconds())
+            exchange.response.headers["Retry-After"] = "1"
+    exchange.trace = Trace(request.headers.get("traceparent"), request.headers.get("x-amzn-trace-id"))
+    finish(exchange)
+    report(SETTINGS, exchange)
+    METRICS.observe(exchange)
+    response = exchange.response
     return responses.Response(response.body, response.status, response.headers)
 
 

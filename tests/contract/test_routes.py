@@ -71,7 +71,7 @@ def is_model_row(answer: Any) -> None:
 
 
 def is_openapi(answer: Any) -> None:
-    assert set(answer["paths"]) == {path for _, path, _ in ROUTES}
+    assert set(answer["paths"]) == {route.path for route in ROUTES}
 
 
 def is_index(answer: Any) -> None:
@@ -112,7 +112,7 @@ EXPECTED: dict[tuple[str, str], tuple[Any, Callable[[Any], None]]] = {
     ("POST", "/v2/models/{model}/versions/{version}/infer"): (v2_body(), is_inference),
     ("POST", "/v2/repository/index"): ({}, is_index),
 }
-DEFINED = [(method, path) for method, path, _ in ROUTES if path != "/metrics"]  # that one is a server's
+DEFINED = [(route.method, route.path) for route in ROUTES if route.path != "/metrics"]  # that one is a server's
 
 
 def test_every_route_has_its_expectation_here() -> None:

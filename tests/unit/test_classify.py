@@ -113,5 +113,5 @@ def test_the_picture_is_the_file_of_a_form() -> None:
 def test_a_model_without_an_image_rule_takes_no_pictures() -> None:
     metadata = SimpleNamespace(name="m", image=None)
     with pytest.raises(PredictError, match=r"takes no pictures .* /v2/models/m/infer") as caught:
-        classify.rule(metadata)  # type: ignore[arg-type]
+        classify.picture_rule(metadata)  # type: ignore[arg-type]
     assert caught.value.status == 400

@@ -7,30 +7,11 @@ from typing import Any
 
 import pytest
 
-from function.events.direct import answer_direct
-from function.messages import Request, Response
+from function.errors import PredictError
+from function.events import direct
+from function.messages import Response
 
 LIMIT = 100
-
-
-class FakeApi:
-    """Records the request and gives a prepared response."""
-
-    class settings:  # noqa: N801
-        model_name = "some"
-
-    def __init__(self, response: Response) -> None:
-        self.response, self.requests = response, list[Request]()
-
-    def respond(self, request: Request) -> Response:
-        self.requests.append(request)
-        return self.response
-
-
-def ask(event: object, body: bytes = b'{"answer":1}', content_type: str = "application/json") -> tuple[FakeApi, Any]:
-    api = FakeApi(Response(200, {"Content-Type": content_type}, body))
-    _, response = answer_direct(api, event, LIMIT)  # type: ignore[arg-type]
-    return api, json.loads(response.body)
 
 
 @pytest.mark.parametrize(
@@ -44,32 +25,40 @@ def ask(event: object, body: bytes = b'{"answer":1}', content_type: str = "appli
     ],
 )
 def test_an_event_stands_for_a_post_of_itself(event: dict[str, Any], path: str) -> None:
-    api, answer = ask(event)
-    (request,) = api.requests
+    request = direct.to_request(event, "some")
     assert (request.method, request.path, request.headers, request.query) == ("POST", path, {}, {})
     assert json.loads(request.body) == event
-    assert answer == {"answer": 1}
 
 
 @pytest.mark.parametrize("event", [None, 1, "text", [], [{"image": ""}], {}, {"inputs": []}, {"inputs": {}}, {"a": 1}])
 def test_anything_else_is_answered_with_what_was_expected(event: object) -> None:
-    api, answer = ask(event)
-    assert not api.requests
-    assert list(answer) == ["error"]
+    with pytest.raises(PredictError) as caught:
+        direct.to_request(event, "some")
     for word in ("function URL", "API Gateway", "ALB", '{"image"}', '{"tensors"}', '{"inputs"}'):
-        assert word in answer["error"]
+        assert word in caught.value.message
+
+
+def test_an_event_that_is_nested_too_deep_is_refused() -> None:
+    deep: Any = []
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(PredictError, match="nested too deep; send arrays"):
+        direct.to_request({"tensors": deep}, "some")
+
+
+def limited(body: bytes, content_type: str = "application/json") -> Response:
+    return direct.limited(Response(200, {"Content-Type": content_type}, body), LIMIT)
 
 
 def test_an_answer_may_have_as_many_bytes_as_lambda_lets_out() -> None:
-    fits = json.dumps("x" * (LIMIT - 2)).encode()
-    assert len(fits) == LIMIT
-    assert ask({"image": ""}, fits)[1] == "x" * (LIMIT - 2)
-    _, answer = ask({"image": ""}, fits + b" ")
-    assert list(answer) == ["error"]
-    assert f"has {LIMIT + 1} bytes, Lambda lets {LIMIT} out" in answer["error"]
+    fits = b"x" * LIMIT
+    assert limited(fits).body == fits
+    answer = limited(fits + b" ")
+    assert answer.status == 413
+    assert f"has {LIMIT + 1} bytes, Lambda lets {LIMIT} out" in json.loads(answer.body)["error"]
 
 
 def test_an_answer_with_binary_data_is_no_json() -> None:
-    _, answer = ask({"inputs": [{}]}, b"{}\0\0\0\0", "application/octet-stream")
-    assert list(answer) == ["error"]
-    assert "JSON only; leave binary_data_output out" in answer["error"]
+    answer = limited(b"{}\0\0\0\0", "application/octet-stream")
+    assert answer.status == 400
+    assert "JSON only; leave binary_data_output out" in json.loads(answer.body)["error"]

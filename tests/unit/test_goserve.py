@@ -39,7 +39,7 @@ def values(tensor: Tensor) -> list[Any]:
 
 
 def decode(document: object, model: Model) -> dict[str, Tensor]:
-    return goserve.decode_infer(json.dumps(document).encode(), model)
+    return goserve.decode_infer(json.dumps(document).encode(), model).inputs
 
 
 def refusal(document: object, model: Model) -> str:

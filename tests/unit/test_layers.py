@@ -17,11 +17,12 @@ FLOORS: tuple[tuple[set[str], bool], ...] = (
     ({"events", "server"}, False),
     ({"app"}, False),
     ({"routes"}, False),
+    ({"inference"}, False),
     ({"codecs"}, False),
     ({"engine"}, False),
     ({"cache"}, False),
     ({"aws", "observability"}, False),
-    ({"native", "tensor", "messages", "settings", "errors", "concurrency", "limits"}, True),
+    ({"native", "tensor", "messages", "settings", "errors", "concurrency", "limits", "exchange"}, True),
 )
 FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in rooms}
 
@@ -29,7 +30,7 @@ FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in
 THIRD_PARTY = {
     "PIL": {"codecs.image"},
     "snapshot_restore_py": {"engine.snapstart"},
-    "pybase64": {"cache.dynamodb", "events.http_event", "codecs.image"},
+    "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image"},
     "httptools": {"server.uvicorn_protocol"},
     "starlette": {"server.app", "server.uvicorn_protocol"},
     "uvicorn": {"server.uvicorn_protocol", "server.__main__"},

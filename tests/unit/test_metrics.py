@@ -5,18 +5,32 @@ from __future__ import annotations
 import re
 import threading
 
+from function.exchange import Exchange
 from function.messages import Request, Response
 from function.observability.prometheus import BUCKETS, Metrics
 
 SAMPLE = re.compile(r'^(\w+)(?:\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? ([0-9.e+-]+)$')
 
 
-def answered(route: str = "", *, method: str = "POST", model: str | None = None, infer: float | None = None) -> Request:
-    request = Request(method, "/raw/secret/path", {}, {}, b"")
-    request.route = route
-    request.model = (model, "1") if model else None
-    request.phases = {} if infer is None else {"infer": infer}
-    return request
+def answered(
+    route: str = "",
+    *,
+    method: str = "POST",
+    status: int = 200,
+    seconds: float = 0.1,
+    model: str | None = None,
+    infer: float | None = None,
+) -> Exchange:
+    class Timed(Exchange):
+        def seconds(self) -> float:
+            return seconds
+
+    exchange = Timed(Request(method, "/raw/secret/path", {}, {}, b""))
+    exchange.route, exchange.inference = route, route.endswith("/infer")
+    exchange.model = (model, "1") if model else None
+    exchange.phases = {} if infer is None else {"infer": infer}
+    exchange.response = Response(status, {}, b"")
+    return exchange
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -33,10 +47,10 @@ def samples(metrics: Metrics) -> dict[str, float]:
 def test_requests_inferences_and_errors_are_counted_under_goserves_names() -> None:
     metrics = Metrics()
     route = "/v1/models/{model}/infer"
-    metrics.observe(answered(route, model="digits", infer=2.0), Response(200, {}, b""), 0.004)
-    metrics.observe(answered(route, model="digits"), Response(400, {}, b""), 0.2)
-    metrics.observe(answered(route), Response(404, {}, b""), 0.2)
-    metrics.observe(answered(method="GET"), Response(404, {}, b""), 20.0)
+    metrics.observe(answered(route, model="digits", infer=2.0, status=200, seconds=0.004))
+    metrics.observe(answered(route, model="digits", status=400, seconds=0.2))
+    metrics.observe(answered(route, status=404, seconds=0.2))
+    metrics.observe(answered(method="GET", status=404, seconds=20.0))
     found = samples(metrics)
     assert found[f'goserve_http_requests_total{{method="POST",status="200",path="{route}"}}'] == 1
     assert found['goserve_http_requests_total{method="GET",status="404",path="unmatched"}'] == 1
@@ -53,7 +67,7 @@ def test_requests_inferences_and_errors_are_counted_under_goserves_names() -> No
 
 def test_a_bucket_holds_its_own_bound() -> None:
     metrics = Metrics()
-    metrics.observe(answered("/", method="GET"), Response(200, {}, b""), BUCKETS[3])
+    metrics.observe(answered("/", method="GET", seconds=BUCKETS[3]))
     labels = 'method="GET",path="/"'
     found = samples(metrics)
     assert found[f'goserve_http_request_duration_seconds_bucket{{{labels},le="{BUCKETS[2]}"}}'] == 0
@@ -63,13 +77,13 @@ def test_a_bucket_holds_its_own_bound() -> None:
 def test_clients_words_make_no_series() -> None:
     metrics = Metrics()
     for number in range(50):
-        metrics.observe(answered(method=f"M{number}"), Response(404, {}, b""), 0.1)
+        metrics.observe(answered(method=f"M{number}", status=404, seconds=0.1))
     assert samples(metrics)['goserve_http_requests_total{method="other",status="404",path="unmatched"}'] == 50
 
 
 def test_a_models_name_is_escaped() -> None:
     metrics = Metrics()
-    metrics.observe(answered("/x/infer", model='a"b\\c\nd', infer=1.0), Response(200, {}, b""), 0.1)
+    metrics.observe(answered("/x/infer", model='a"b\\c\nd', infer=1.0, status=200, seconds=0.1))
     assert 'goserve_inference_duration_seconds_count{model_name="a\\"b\\\\c\\nd"}' in samples(metrics)
 
 
@@ -78,7 +92,7 @@ def test_threads_lose_no_count() -> None:
 
     def work() -> None:
         for _ in range(500):
-            metrics.observe(answered("/", method="GET"), Response(200, {}, b""), 0.1)
+            metrics.observe(answered("/", method="GET", status=200, seconds=0.1))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

@@ -23,7 +23,7 @@ def test_each_variable_has_a_row_and_each_row_a_variable() -> None:
 def test_defaults_are_the_functions_own() -> None:
     for name, default in rows().items():
         if name != "MODEL_REPOSITORY":  # a path that depends on where the function lies
-            assert default == (f"`{VARIABLES[name][0]}`" if VARIABLES[name][0] else "-"), name
+            assert default == (f"`{VARIABLES[name].default}`" if VARIABLES[name].default else "-"), name
 
 
 def test_commands_of_make_exist() -> None:

@@ -80,7 +80,7 @@ def refusal(models: Models, name: str = "tiny") -> str:
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort_capi, "api", lambda: pytest.fail("the library was loaded"))
+    monkeypatch.setattr(ort_capi, "get_library", lambda: pytest.fail("the library was loaded"))
     assert models.names() == ["other", "tiny"]
     assert models.metadata("tiny").outputs["logits"].shape == (-1, support.CLASSES)
     assert not models.loaded("tiny")
@@ -117,12 +117,12 @@ from function.engine.registry import Models
 from function.settings import Settings
 from function.tensor import Tensor
 
-real, loads = ort.Session, []
+real, loads = session.Session, []
 class Counted(real):
     def __init__(self, path, **options):
         loads.append(path)
         super().__init__(path, **options)
-ort.Session = Counted
+session.Session = Counted
 
 repository, data, side = sys.argv[1:]
 x = Tensor("FP32", (1, 3, int(side), int(side)), open(data, "rb").read())
@@ -197,7 +197,9 @@ def test_a_failure_that_began_early_is_raised_where_the_result_is_wanted(reposit
 def test_a_failure_is_tried_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = models_of(repository)
     with monkeypatch.context() as broken:
-        broken.setattr(ort_capi, "api", lambda: (_ for _ in ()).throw(ort_capi.OrtError(3, "no library; install it")))
+        broken.setattr(
+            ort_capi, "get_library", lambda: (_ for _ in ()).throw(ort_capi.OrtError(3, "no library; install it"))
+        )
         message = refusal(models)
     assert message == "ONNX Runtime cannot be loaded: no library; install it"  # preparing again would not help
     assert answer(models).shape == (1, support.CLASSES)

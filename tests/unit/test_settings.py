@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from function.errors import PredictError
-from function.settings import VARIABLES, Settings
+from function.settings import FIELDS, VARIABLES, Settings
 
-NUMBERS = [name for name, (default, _) in VARIABLES.items() if default.isdigit()]
+NUMBERS = [name for name, row in VARIABLES.items() if row.default.isdigit()]
 TEXTS = [name for name in VARIABLES if name not in NUMBERS]
 
 
 def values(environ: dict[str, str]) -> dict[str, Any]:
     settings = Settings(environ)
-    return {name: getattr(settings, name) for name in Settings.__slots__}
+    return {name: getattr(settings, name) for name in FIELDS}
 
 
 def changed(environ: dict[str, str]) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def test_each_number_sets_one_setting(name: str) -> None:
 
 def test_each_setting_has_its_variable() -> None:
     environ = dict.fromkeys(VARIABLES, "12345")
-    assert set(changed(environ)) == set(Settings.__slots__)
-    assert len(Settings.__slots__) == len(VARIABLES)
+    assert set(changed(environ)) == set(FIELDS)
+    assert len(FIELDS) == len(VARIABLES)
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -59,9 +59,7 @@ def test_empty_means_the_default(name: str) -> None:
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_each_variable_has_a_meaning(name: str) -> None:
-    default, meaning = VARIABLES[name]
-    assert isinstance(default, str)
-    assert len(meaning) > 5
+    assert len(VARIABLES[name].meaning) > 5
 
 
 @pytest.mark.parametrize("value", ["no", "-1", "1.5", "1e3", " 1", "0x10", "٣", "²", "1 MB"])

@@ -48,7 +48,7 @@ def test_another_cpu_gets_another_artifact_and_another_library(
 def test_the_handler_registers_the_check_and_warms_the_model(digits_prepared: object) -> None:
     script = (
         "import function.handler as h, snapshot_restore_py as s;"
-        "print(h.APP.models.loaded('digits'), [f.__name__ for f, *_ in s.get_after_restore()])"
+        "print(h.APP.inference.models.loaded('digits'), [f.__name__ for f, *_ in s.get_after_restore()])"
     )
     environment = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from function.errors import STATUS_OF_CODE, PredictError
+from function.exchange import Exchange, Trace
 from function.messages import Request, Response, error_response
-from function.observability.telemetry import Context, Trace, log_line, report
+from function.observability.telemetry import finish, log_line, report
 from function.settings import Settings
 from tests.contract.client import new_client
 
@@ -25,13 +26,12 @@ SERVER, LAMBDA = Settings({}), Settings({"AWS_LAMBDA_FUNCTION_NAME": "my-functio
 
 def line(response: Response, settings: Settings = SERVER, *, cold: bool = False, **fields: Any) -> dict[str, Any]:
     request = Request("POST", "/v2/models/digits/infer", {"secret": "query"}, {"secret": "header"}, b"secret body")
-    request.route, request.model, request.family = "/v2/models/{model}/infer", ("digits", "1"), "avx2"
-    request.phases = {"init": 20.0, "decode": 1.0, "infer": 2.5}
+    exchange = Exchange(request, cold=cold)
+    exchange.route, exchange.model, exchange.family = "/v2/models/{model}/infer", ("digits", "1"), "avx2"
+    exchange.phases, exchange.response = {"init": 20.0, "decode": 1.0, "infer": 2.5}, response
     for name, value in fields.items():
-        setattr(request, name, value)
-    found: dict[str, Any] = json.loads(
-        log_line(settings, Context("http", cold=cold), request, response, response.status)
-    )
+        setattr(exchange, name, value)
+    found: dict[str, Any] = json.loads(log_line(settings, exchange, response.status))
     return found
 
 
@@ -127,20 +127,20 @@ def test_xrays_trace_is_the_trace_unless_the_caller_has_one() -> None:
 
 
 def test_the_caller_is_told_its_trace_and_the_phases() -> None:
-    request, response = Request("GET", "/", {}, {}, b""), Response(200, {}, b"")
-    context = Context("http", "an-id")
-    context.finish(request, response)
-    assert response.headers == {}
-    context.trace = Trace(f"00-{TRACE}-{PARENT}-01")
-    request.phases = {"infer": 1.0}
-    context.finish(request, response)
-    assert response.headers["Server-Timing"] == "infer;dur=1.00"
-    assert response.headers["traceresponse"].startswith(f"00-{TRACE}-{context.trace.span_id}-")
+    exchange = Exchange(Request("GET", "/", {}, {}, b""))
+    finish(exchange)
+    assert exchange.response.headers == {}
+    exchange.trace = Trace(f"00-{TRACE}-{PARENT}-01")
+    exchange.phases = {"infer": 1.0}
+    finish(exchange)
+    assert exchange.response.headers["Server-Timing"] == "infer;dur=1.00"
+    assert exchange.response.headers["traceresponse"].startswith(f"00-{TRACE}-{exchange.trace.span_id}-")
 
 
 def test_a_callers_request_id_is_cut() -> None:
-    assert Context("http", "x" * 1000).request_id == "x" * 128
-    assert len(Context("http", "").request_id) == 32
+    request = Request("GET", "/", {}, {}, b"")
+    assert Exchange(request, "http", "x" * 1000).request_id == "x" * 128
+    assert len(Exchange(request, "http", "").request_id) == 32
 
 
 def test_standard_output_that_takes_no_more_fails_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_standard_output_that_takes_no_more_fails_no_request(monkeypatch: pytest
     closed.close()
     for out in (closed, full):
         monkeypatch.setattr(sys, "stdout", out)
-        report(SERVER, Context("http"), Request("GET", "/", {}, {}, b""), Response(200, {}, b""))
+        report(SERVER, Exchange(Request("GET", "/", {}, {}, b"")))
 
 
 def test_each_event_is_one_line(digits_prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def test_alarms_cover_errors_throttles_latency_cold_starts_and_dead_letters() ->
 def test_the_cold_start_alarm_reads_the_metric_that_the_function_writes() -> None:
     alarm = translated("template.yaml")["Resources"]["ColdStartAlarm"]["Properties"]
     metric = alarm["Metrics"][1]["MetricStat"]["Metric"]
-    telemetry = (ROOT / "function" / "telemetry.py").read_text()
+    telemetry = (ROOT / "function" / "observability" / "telemetry.py").read_text()
     for word in (metric["Namespace"], metric["MetricName"], *(each["Name"] for each in metric["Dimensions"])):
         assert f'"{word}"' in telemetry
 

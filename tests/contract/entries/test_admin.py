@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from function.app import App
+from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
 from tests.contract.entries.repository import echo
@@ -132,6 +133,6 @@ def test_without_an_admin_key_the_route_is_off(repository: Path, sent: str | Non
     api = App(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "mixed"}))
     headers = {} if sent is None else {"x-admin-key": sent}
     body = json.dumps({"name": "mixed", "path": "mixed"}).encode()
-    response = api.respond(Request("POST", "/v1/models", {}, headers, body))
+    response = api.respond(Exchange(Request("POST", "/v1/models", {}, headers, body)))
     assert response.status == 404
-    assert not api.models.loaded("mixed")
+    assert not api.inference.models.loaded("mixed")

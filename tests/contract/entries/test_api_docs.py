@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-ALL_ROUTES = [(method, path) for method, path, _ in ROUTES]
+ALL_ROUTES = [(route.method, route.path) for route in ROUTES]
 
 
 class Command(NamedTuple):

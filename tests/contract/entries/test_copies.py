@@ -22,6 +22,7 @@ PAGES = 1024 * 1024  # bytes that allocators and ORT may touch for the first tim
 PROBE = """
 import json, struct, sys, tracemalloc
 from function.app import App
+from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
 
@@ -44,7 +45,7 @@ def memory(name):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name))
 
 def ask(content, headers):
-    response = api.respond(Request("POST", "/v2/models/largest/infer", {}, headers, content))
+    response = api.respond(Exchange(Request("POST", "/v2/models/largest/infer", {}, headers, content)))
     assert response.status == 200, response.body
 
 ask(*body(4))  # loads the model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from function.app import App
+from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
 from tests.contract.entries.valid import VALID
@@ -77,7 +78,7 @@ def api(repository: Path) -> App:
 
 
 def ask(api: App, path: str, body: bytes, headers: Mapping[str, str]) -> int:
-    response = api.respond(Request("POST", path, {}, dict(headers), body))
+    response = api.respond(Exchange(Request("POST", path, {}, dict(headers), body)))
     if response.status != 200:
         assert list(json.loads(response.body)) == ["error"]
     return response.status

@@ -57,7 +57,7 @@ def test_both_entries_serve_it(wire: Wire) -> None:
 
 
 def test_it_has_every_route_and_no_other() -> None:
-    assert sorted(OPERATIONS) == sorted((method, path) for method, path, _ in ROUTES)
+    assert sorted(OPERATIONS) == sorted((route.method, route.path) for route in ROUTES)
 
 
 @pytest.mark.parametrize("route", OPERATIONS, ids=[" ".join(route) for route in OPERATIONS])

@@ -40,7 +40,8 @@ class Sent(NamedTuple):
 
 def corpus() -> Iterator[Sent]:
     """Each route, refusals of each status, both codings, and the hostile requests."""
-    for method, pattern, _ in ROUTES:
+    for route in ROUTES:
+        method, pattern = route.method, route.path
         path = pattern.replace("{model}", "mixed").replace("{version}", "1")
         if pattern not in SERVER_PATHS:
             yield Sent(f"{method} {pattern}", method, path)

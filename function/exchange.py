@@ -1,0 +1,124 @@
+"""One request on its way through the function: its answer, what became of it, and what was measured."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from function.messages import Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from function.messages import Request
+
+_LONGEST_ID = 128  # of a caller's own
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+class Exchange:
+    """A request, its response, and what the log and the metrics tell of them.
+
+    `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
+    matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
+    `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
+    `bytes_in` the length of the body as it came.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "cache",
+        "cache_key",
+        "cold",
+        "family",
+        "inference",
+        "model",
+        "phases",
+        "record",
+        "request",
+        "request_id",
+        "response",
+        "route",
+        "source",
+        "started",
+        "trace",
+    )
+
+    def __init__(
+        self, request: Request, source: str = "http", request_id: str | None = None, *, cold: bool = False
+    ) -> None:
+        """Without a `request_id` it gets one; a caller's own is cut to 128 characters."""
+        self.request, self.source, self.cold = request, source, cold
+        self.request_id = (request_id or os.urandom(16).hex())[:_LONGEST_ID]
+        self.started = time.perf_counter()
+        self.response = Response(0, {}, b"")
+        self.record: str | None = None
+        self.trace = Trace()
+        self.phases: dict[str, float] = {}
+        self.model: tuple[str, str] | None = None
+        self.family: str | None = None
+        self.cache: str | None = None
+        self.cache_key: str | None = None
+        self.bytes_in = 0
+        self.route, self.inference = "", False
+
+    def phase(self, name: str) -> Phase:
+        """A `with` block whose milliseconds are added to `phases`."""
+        return Phase(self.phases, name)
+
+    def seconds(self) -> float:
+        """Since the request began."""
+        return time.perf_counter() - self.started
+
+
+class Phase:
+    """Adds the milliseconds of a block to `phases`."""
+
+    __slots__ = ("name", "phases", "start")
+
+    def __init__(self, phases: dict[str, float], name: str) -> None:
+        self.phases, self.name = phases, name
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.phases[self.name] = self.phases.get(self.name, 0.0) + (time.perf_counter() - self.start) * 1000
+
+
+class Trace:
+    """Where a request stands in its caller's trace (W3C Trace Context, www.w3.org/TR/trace-context) or X-Ray's.
+
+    `trace_id` is the caller's, else X-Ray's in W3C's form, else a new one; `span_id` is this request's own.
+    """
+
+    __slots__ = ("flags", "parent_id", "span_id", "trace_id", "xray")
+
+    def __init__(self, traceparent: str | None = None, xray: str | None = None) -> None:
+        parsed = _parse(traceparent or "")
+        root = (xray or "").partition("Root=")[2].partition(";")[0]  # 1-5759e988-bd862e3fe1be46a994272793
+        self.xray = root or None
+        self.span_id = os.urandom(8).hex()
+        self.trace_id = parsed[0] if parsed else _from_xray(root) or os.urandom(16).hex()
+        self.parent_id = parsed[1] if parsed else None
+        self.flags = parsed[2] if parsed else None
+
+    @property
+    def response_header(self) -> str | None:
+        """The value of `traceresponse` for a caller that sent a traceparent: its trace, and our span."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}" if self.parent_id else None
+
+
+def _parse(traceparent: str) -> tuple[str, str, str] | None:
+    """Trace id, parent id and flags; None when the header has to be ignored. Later versions may have more fields."""
+    parts = traceparent.strip().split("-")
+    if [len(part) for part in parts[:4]] != [2, 32, 16, 2] or not _HEXADECIMAL.issuperset("".join(parts[:4])):
+        return None
+    version, trace_id, parent_id, flags = parts[:4]
+    if version == "ff" or (version == "00" and len(parts) > 4) or not trace_id.strip("0") or not parent_id.strip("0"):
+        return None
+    return trace_id, parent_id, f"{int(flags, 16) & 1:02x}"
+
+
+def _from_xray(root: str) -> str | None:
+    digits = root[2:].replace("-", "")
+    return digits if root[:2] == "1-" and len(digits) == 32 and _HEXADECIMAL.issuperset(digits) else None

@@ -1,0 +1,80 @@
+"""One inference, the same for every route: metadata, load, decode, run, encode, each of them timed once."""
+
+from __future__ import annotations
+
+from function.engine.registry import Models
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Protocol, TypeVar
+
+    from function.engine.model import Model
+    from function.engine.repository import Metadata
+    from function.exchange import Exchange
+    from function.messages import Response
+    from function.observability.prometheus import Metrics
+    from function.settings import Settings
+    from function.tensor import Tensor
+
+    class Decoded(Protocol):
+        """What a decoder makes of a body: each of the model's inputs, and the outputs that are wanted (None: all)."""
+
+        @property
+        def inputs(self) -> Mapping[str, Tensor]: ...
+        @property
+        def output_names(self) -> list[str] | None: ...
+
+    D = TypeVar("D", bound=Decoded)
+
+
+class Inference:
+    """The models of one repository, and how a request passes through one of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.models = Models(settings)
+        self.metrics: Metrics | None = None  # a server's own
+
+    def metadata(self, parameters: Mapping[str, str]) -> Metadata:
+        """The model that a path names, else the default one; PredictError as `Models.metadata`."""
+        return self.models.metadata(parameters.get("model", self.settings.model_name))
+
+    def respond(
+        self,
+        exchange: Exchange,
+        metadata: Metadata,
+        decode: Callable[[], D],
+        encode: Callable[[D, dict[str, Tensor]], Response],
+    ) -> Response:
+        """What `encode` makes of the model's answer to what `decode` made of the body.
+
+        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder.
+        """
+        loading = self._begin(exchange, metadata)
+        with exchange.phase("decode"):
+            decoded = decode()
+            exchange.request.body = b""  # its memory is of more use to the inference
+        model = loading()
+        with exchange.phase("infer"):
+            outputs = model.run(decoded.inputs, decoded.output_names)
+        with exchange.phase("encode"):
+            return encode(decoded, outputs)
+
+    def _begin(self, exchange: Exchange, metadata: Metadata) -> Callable[[], Model]:
+        """Begins to load the model if need be; the result waits for it. The phase `load` is what of that is waiting."""
+        exchange.model = (metadata.name, metadata.version)
+        if self.models.loaded(metadata.name):
+            model = self.models.get(metadata.name)
+            exchange.family = model.artifact.family
+            return lambda: model
+        with exchange.phase("load"):
+            result = self.models.begin(metadata.name)
+
+        def ready() -> Model:
+            with exchange.phase("load"):
+                model = result()
+            exchange.family = model.artifact.family
+            return model
+
+        return ready
