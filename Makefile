@@ -31,8 +31,8 @@ prepare: $(READY) ## artifacts of MODEL for this machine
 run: $(READY) ## classify a picture in the function inside the Lambda emulator (MODEL=, IMAGE=)
 	$(PY) -m infra.run --model "$(MODEL)" --image "$(IMAGE)"
 
-serve: $(READY) prepare ## the plain HTTP server (PORT=)
-	MODEL_NAME="$(MODEL)" $(PY) -m function.server --port $(PORT)
+serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
+	@$(PY) -m infra.serve --model "$(MODEL)" --port "$(PORT)"
 
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits

@@ -2,14 +2,14 @@
 
 python -m infra.deploy --bucket my-bucket --architecture x86_64
 
-May be repeated: what is there is updated, what has not changed is left alone. template.yaml does more: alarms, tracing,
-dead letters, event sources. Credentials and the region come from the environment, as boto3 finds them.
+May be repeated: what is there is updated, what has not changed is left alone, and so are the function's variables
+but MODEL_NAME. template.yaml does more: alarms, tracing, dead letters, event sources. Credentials and the region come
+from the environment, as boto3 finds them.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.packages import Bucket, DeployError, check_taken
 from infra.rie import ROOT
 from layer.package import PYTHON_VERSION
 from layer.wheels import ARCHITECTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from infra.packages import Package
 
 ALIAS = "live"
 ROLE_ATTEMPTS = 12  # a new role takes some seconds until Lambda may assume it
@@ -44,59 +47,48 @@ class Plan:
 
 
 def deploy(session: boto3.Session, plan: Plan, dist: Path) -> str:
-    """Makes or updates everything; returns the function URL. Raises ClientError with AWS's own reason."""
+    """Makes or updates everything; returns the function URL. ClientError with AWS's own reason, or DeployError."""
     # 1. The zips go by way of S3, which takes more than the 50 MB of a direct upload.
-    s3: Any = session.client("s3")
-    _ensure_bucket(s3, plan.bucket, session.region_name)
-    code = _upload(s3, plan.bucket, dist / "function.zip")
-    libraries = _upload(s3, plan.bucket, dist / f"layer-{plan.architecture}.zip")
+    bucket = Bucket(session.client("s3"), plan.bucket, session.client("sts").get_caller_identity()["Account"])
+    bucket.ensure(session.region_name)
+    code = bucket.upload(dist / "function.zip")
+    libraries = bucket.upload(dist / f"layer-{plan.architecture}.zip")
     # 2. The layer, the role, the function.
     functions: Any = session.client("lambda")
-    layer = _layer(functions, plan, libraries)
+    layer = _layer(functions, plan, bucket, libraries)
     role = _role(session.client("iam"), plan.name)
     _function(functions, plan, code, {"Role": role, "Layers": [layer]})
     # 3. A version that never changes, and the alias that callers use and a rollback moves.
-    version = functions.publish_version(FunctionName=plan.name)["Version"]
-    _alias(functions, plan.name, version)
+    made = functions.publish_version(FunctionName=plan.name, CodeSha256=_taken(functions, plan, bucket, code))
+    _alias(functions, plan.name, made["Version"])
     # 4. Its URL, and who may call it.
     return _url(functions, plan)
 
 
-def _ensure_bucket(s3: Any, bucket: str, region: str) -> None:
-    try:
-        s3.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
-            raise
-        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        s3.create_bucket(Bucket=bucket, **place)
+def _taken(functions: Any, plan: Plan, bucket: Bucket, code: Package) -> str:
+    """The sha256 of the code that the function has now; DeployError when that is not the package's."""
+    found = str(functions.get_function_configuration(FunctionName=plan.name)["CodeSha256"])
+    check_taken(f"the function {plan.name}", found, code, bucket)
+    return found
 
 
-def _upload(s3: Any, bucket: str, path: Path) -> str:
-    """The key, which has the content's hash in it: the same bytes are uploaded once."""
-    content = path.read_bytes()
-    key = f"zeroserve/{path.stem}-{hashlib.sha256(content).hexdigest()[:32]}.zip"
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError:
-        s3.put_object(Bucket=bucket, Key=key, Body=content)
-    return key
-
-
-def _layer(functions: Any, plan: Plan, key: str) -> str:
+def _layer(functions: Any, plan: Plan, bucket: Bucket, package: Package) -> str:
     """The ARN of the layer version with this content; its description has the key."""
     name = f"{plan.name}-{plan.architecture}"
     for page in functions.get_paginator("list_layer_versions").paginate(LayerName=name):
         for version in page["LayerVersions"]:
-            if version.get("Description") == key:
-                return str(version["LayerVersionArn"])
+            if version.get("Description") == package.key:
+                found = functions.get_layer_version(LayerName=name, VersionNumber=version["Version"])
+                if found["Content"]["CodeSha256"] == package.sha256:
+                    return str(version["LayerVersionArn"])
     made = functions.publish_layer_version(
         LayerName=name,
-        Description=key,
-        Content={"S3Bucket": plan.bucket, "S3Key": key},
+        Description=package.key,
+        Content={"S3Bucket": bucket.name, "S3Key": package.key},
         CompatibleRuntimes=[f"python{PYTHON_VERSION}"],
         CompatibleArchitectures=[plan.architecture],
     )
+    check_taken(f"the layer {made['LayerVersionArn']}", made["Content"]["CodeSha256"], package, bucket)
     return str(made["LayerVersionArn"])
 
 
@@ -116,27 +108,41 @@ def _role(iam: Any, name: str) -> str:
     return arn
 
 
-def _function(functions: Any, plan: Plan, key: str, settings: dict[str, Any]) -> None:
+def _function(functions: Any, plan: Plan, package: Package, settings: dict[str, Any]) -> None:
     settings |= {
         "FunctionName": plan.name,
         "Runtime": f"python{PYTHON_VERSION}",
         "Handler": "function.handler.handler",
         "MemorySize": plan.memory_mb,
         "Timeout": 30,
-        "Environment": {"Variables": {"MODEL_NAME": plan.model}},
     }
-    place = {"S3Bucket": plan.bucket, "S3Key": key}
+    place = {"S3Bucket": plan.bucket, "S3Key": package.key}
     try:
-        functions.get_function(FunctionName=plan.name)
+        before = functions.get_function_configuration(FunctionName=plan.name)
     except functions.exceptions.ResourceNotFoundException:
-        _create(functions, settings | {"Architectures": [plan.architecture], "Code": place})
+        settings |= {"Architectures": [plan.architecture], "Code": place, "Environment": _environment(plan, {})}
+        _create(functions, settings)
         functions.get_waiter("function_active_v2").wait(FunctionName=plan.name)
         return
+    # AWS replaces all variables at once. The revision makes it refuse when they were changed since they were read.
+    revision = {key: before[key] for key in ("RevisionId",) if key in before}  # moto has none
+    settings |= {"Environment": _environment(plan, before), **revision}
     # Each update has to be done before the next may begin.
     functions.update_function_configuration(**settings)
     functions.get_waiter("function_updated_v2").wait(FunctionName=plan.name)
     functions.update_function_code(FunctionName=plan.name, Architectures=[plan.architecture], **place)
     functions.get_waiter("function_updated_v2").wait(FunctionName=plan.name)
+
+
+def _environment(plan: Plan, before: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The variables that the function has, which may have been set by hand (ADMIN_KEY), with those of the plan."""
+    environment = before.get("Environment", {})
+    if problem := environment.get("Error"):
+        raise DeployError(
+            f"the variables of the function {plan.name} cannot be read, and would be lost: {problem.get('Message')}; "
+            "deploy with credentials that may decrypt them (kms:Decrypt on the function's key)"
+        )
+    return {"Variables": environment.get("Variables", {}) | {"MODEL_NAME": plan.model}}
 
 
 def _create(functions: Any, settings: dict[str, Any]) -> None:
@@ -191,7 +197,7 @@ def main() -> int:
         print(deploy(boto3.Session(), Plan(**vars(parser.parse_args())), ROOT / "dist"))
     except FileNotFoundError as error:
         print(f"error: {error.filename} is missing; run: make package", file=sys.stderr)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, DeployError) as error:
         print(f"error: {error}", file=sys.stderr)
     else:
         return 0

@@ -1,11 +1,12 @@
 """`make image`: the container image, built with whichever of docker, podman and buildah works here.
 
-python -m infra.image --model digits --base-image docker.io/library/python:3.13-slim --platform linux/arm64
+python -m infra.image --model digits --base-image docker.io/library/python:3.13-slim@sha256:... --platform linux/arm64
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -59,11 +60,30 @@ def build_command(
     return [*command, "."]
 
 
+def identity(tool: Sequence[str], tag: str) -> str:
+    """What the tool calls the image `tag` that it has built: `digest sha256:...` where that will be the registry's.
+
+    Else `image ID sha256:...`, of the image's configuration, which stays the same wherever the image goes: only docker
+    with containerd's store has the manifest that it pushes. The others compress the layers when they push, and the
+    digests that they know before are of a manifest that no registry will ever have.
+    """
+    kind = ["inspect", "--type", "image"] if tool[0] == "buildah" else ["image", "inspect"]
+    done = subprocess.run([*tool, *kind, tag], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ImageError(f"{tag} was built, but {tool[0]} cannot show it: {done.stderr.strip()}")
+    document = json.loads(done.stdout)
+    image = document[0] if isinstance(document, list) else document
+    if tool[0] == "docker" and image.get("RepoDigests"):
+        return "digest " + str(image["RepoDigests"][0]).partition("@")[2]
+    number = str(image.get("Id") or image["FromImageID"])
+    return f"image ID sha256:{number.removeprefix('sha256:')}"
+
+
 def main() -> int:
     """0 when the image was built; 1 and a message when not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="digits", help="name of a prepared model in models/")
-    parser.add_argument("--base-image", default="", help="another Python 3.11 or newer on glibc 2.28 or newer")
+    parser.add_argument("--base-image", default="", help="a Python 3.11 or newer on glibc 2.28 or newer")
     parser.add_argument("--platform", default="", help="linux/amd64 or linux/arm64; empty: this machine's")
     arguments = parser.parse_args()
     try:
@@ -71,11 +91,16 @@ def main() -> int:
             raise ImageError(
                 f"models/{arguments.model} is not prepared; run: python -m models.prepare {arguments.model}"
             )
-        command = build_command(builder(), arguments.model, arguments.base_image, arguments.platform)
+        tool, tag = builder(), f"zeroserve:{arguments.model}"
+        command = build_command(tool, arguments.model, arguments.base_image, arguments.platform, tag)
+        if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
+            return status
+        print(f"{tag}: {identity(tool, tag)}")
     except ImageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    print("What the push prints as its digest belongs into the manifests: python -m infra.pin NAME@sha256:DIGEST FILE")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Manifests against the schemas that packages carry; run by infra.validate in the environments that have these.
+"""Manifests against the schemas that packages carry, and against infra.hardening; infra.validate runs this.
+
+It is run in the environments that have those packages.
 
 python -m infra.manifests {knative,kserve-pod,kserve,compose} FILE
 """
@@ -11,12 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from infra import hardening
+
 # Knative's RevisionSpec: a PodSpec and these (knative.dev/docs/serving/reference/serving-api).
 REVISION = {"containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"}
 # What KServe's predictor adds to a PodSpec, of what is used here.
-PREDICTOR = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency", "timeout"}
+PREDICTOR = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency", "timeout", "labels"}
 COMPOSE_SERVICE = {
     *("image", "command", "ports", "read_only", "tmpfs", "cap_drop", "security_opt", "cpus", "mem_limit"),
+    "pids_limit",
 }
 
 
@@ -26,20 +31,41 @@ class ManifestError(Exception):
 
 def check_pod(spec: dict[str, Any], others: set[str]) -> None:
     """A PodSpec by the newest schema of kubernetes-validate; unknown fields are errors. `others` are not a pod's."""
-    validate: Any = importlib.import_module("kubernetes_validate")
     pod = {key: value for key, value in spec.items() if key not in others}
-    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod}
+    _validate({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod})
+    hardening.check_pod(pod)
+
+
+def _validate(document: dict[str, Any]) -> None:
+    validate: Any = importlib.import_module("kubernetes_validate")
     validate.validate(document, validate.latest_version(), strict=True)
 
 
-def check_knative(document: dict[str, Any]) -> None:
+def check_policy(policy: dict[str, Any], pod_labels: dict[str, str]) -> None:
+    """A NetworkPolicy by its schema, and by what it lets through to and from the pods with `pod_labels`."""
+    _validate(policy)
+    hardening.check_policy(policy, pod_labels)
+
+
+def split(documents: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is deployed, and its NetworkPolicy: in one file, so that one command applies both."""
+    policies = [each for each in documents if each["kind"] == "NetworkPolicy"]
+    others = [each for each in documents if each["kind"] != "NetworkPolicy"]
+    if (len(policies), len(others)) != (1, 1):
+        raise ManifestError(f"one NetworkPolicy and one other document are expected, not {len(documents)} documents")
+    return others[0], policies[0]
+
+
+def check_knative(document: dict[str, Any], policy: dict[str, Any]) -> None:
     """A Knative Service: its wrapper by name, its pod by schema."""
     _only(document, {"apiVersion", "kind", "metadata", "spec"}, "")
     _only(document["spec"], {"template", "traffic"}, "spec.")
-    _only(document["spec"]["template"], {"metadata", "spec"}, "spec.template.")
+    template = document["spec"]["template"]
+    _only(template, {"metadata", "spec"}, "spec.template.")
     if (document["apiVersion"], document["kind"]) != ("serving.knative.dev/v1", "Service"):
         raise ManifestError("a serving.knative.dev/v1 Service is expected")
-    check_pod(document["spec"]["template"]["spec"] | {"containers": _named(document)}, REVISION)
+    check_pod(template["spec"] | {"containers": _named(document)}, REVISION)
+    check_policy(policy, template["metadata"].get("labels", {}))
 
 
 def _named(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,12 +79,10 @@ def check_kserve(document: dict[str, Any]) -> None:
 
 
 def check_compose(document: dict[str, Any]) -> None:
-    """Every service has an image, keys that are meant, and ports on loopback only."""
+    """Every service has keys that are meant, and is as closed as infra.hardening asks."""
     for name, service in document["services"].items():
         _only(service, COMPOSE_SERVICE, f"services.{name}.")
-        for port in service["ports"]:
-            if not re.fullmatch(r"127\.0\.0\.1:\d+:8080", port):
-                raise ManifestError(f"services.{name}.ports: {port!r} should be 127.0.0.1:PORT:8080")
+        hardening.check_service(name, service)
 
 
 def _only(table: dict[str, Any], known: set[str], where: str) -> None:
@@ -95,15 +119,18 @@ def _model(value: Any, kind: str, where: str) -> Any:
 def main(kind: str, path: Path) -> None:
     """Exits with a message when the manifest is not in order."""
     yaml: Any = importlib.import_module("yaml")
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    if kind == "compose":
+        check_compose(documents[0])
+        return
+    document, policy = split(documents)
     if kind == "knative":
-        check_knative(document)
+        check_knative(document, policy)
     elif kind == "kserve-pod":
         check_pod(document["spec"]["predictor"], PREDICTOR)
-    elif kind == "kserve":
-        check_kserve(document)
+        check_policy(policy, document["spec"]["predictor"].get("labels", {}))
     else:
-        check_compose(document)
+        check_kserve(document)
 
 
 if __name__ == "__main__":
