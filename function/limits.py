@@ -25,18 +25,19 @@ _CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 
 class Limits:
     """Bytes: `memory` is all that the process may have, `largest_body` one body, also after inflating, `bodies` all
-    that a server receives at a time, and `work` what parsed JSON, decoded pictures and answers need at a time.
+    that a server receives at a time, and `work` what parsed JSON, decoded pictures and answers need at a time; what
+    needs less than `share` at its worst is not counted.
 
     A sixteenth of the memory for a body (less where more than two requests are worked on at a time), an eighth for
     the bodies being received, half for work; the rest is for the interpreter, the model and its activations.
     """
 
-    __slots__ = ("bodies", "budget", "largest_body", "memory", "work")
+    __slots__ = ("bodies", "budget", "largest_body", "memory", "share", "work")
 
     def __init__(self) -> None:
         self.memory, self.largest_body = 16 * LARGEST_WORK, LARGEST_BODY
         self.bodies, self.work = LARGEST_BODIES, LARGEST_WORK
-        self.budget = Budget(self.work)
+        self.budget, self.share = Budget(self.work), self.work // 4
 
     def configure(self, settings: Settings, workers: int = 1) -> None:
         """Applies the rule to the memory that there is, for `workers` requests that are worked on at a time."""
@@ -44,7 +45,7 @@ class Limits:
         self.largest_body = settings.max_body_bytes or min(LARGEST_BODY, self.memory // (8 * max(2, workers)))
         self.bodies = max(self.largest_body, min(LARGEST_BODIES, self.memory // 8))
         self.work = min(LARGEST_WORK, self.memory // 2)
-        self.budget = Budget(self.work)
+        self.budget, self.share = Budget(self.work), self.work // (4 * workers)
 
     def hold(self, needed: int, what: str) -> Hold:
         """Takes `needed` bytes of the work budget, waiting until others have given enough back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from function.errors import invalid
+from function.limits import LIMITS
 from function.messages import LARGE_BODY
 from function.native import yyjson
 from function.native.yyjson import ARRAY, FALSE, NULL, OBJECT, REAL, SINT, TRUE, UINT, Document
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_VALUE_BYTES = 32  # of memory: 16 in the parser, as many again for its growth, the rounding and the tensor
 
 
 class Array:
@@ -47,10 +49,17 @@ class Object:
     def __init__(self, document: Document, index: int) -> None:
         self.document, self.index = document, index
 
+    def __len__(self) -> int:
+        length: int = self.document.words[2 * self.index] >> 8
+        return length
+
+    def __bool__(self) -> bool:
+        return True  # an empty object is there all the same
+
     def fields(self) -> Iterator[tuple[str, object]]:
         """Names and values, in their order."""
         at = self.index + 1
-        for _ in range(self.document.words[2 * self.index] >> 8):
+        for _ in range(len(self)):
             yield self.document.string(at), value_at(self.document, at + 1)
             at = self.document.after(at + 1)
 
@@ -84,8 +93,9 @@ def parse(body: Buffer | Object) -> Object:
     if not view:
         raise invalid("the body is empty; send a JSON object")
     text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
+    hold = LIMITS.hold(_memory_needed(text), "this JSON")
     try:
-        root = value_at(yyjson.read(text), 0)
+        root = value_at(yyjson.read(text, hold), 0)
     except yyjson.YyjsonError as error:
         # A large body is not read a second time, which takes 24 ms a megabyte; it may have been spoiled, too.
         large = memoryview(text).nbytes > LARGE_BODY
@@ -94,6 +104,18 @@ def parse(body: Buffer | Object) -> Object:
     if not isinstance(root, Object):
         raise invalid(f"the body must be a JSON object, {{...}}; it is {describe(root)}")
     return root
+
+
+def _memory_needed(text: Buffer) -> int:
+    """At least the bytes that the values of a JSON text take until they are a tensor; 0 where they hardly matter.
+
+    A comma, colon or opening bracket comes before each value but the first.
+    """
+    view = memoryview(text)
+    if view.nbytes // 2 * _VALUE_BYTES < LIMITS.share:  # a digit and a comma: there are no shorter values
+        return 0
+    content = text if isinstance(text, (bytes, bytearray)) else view.tobytes()
+    return sum(map(content.count, (b",", b":", b"[", b"{"))) * _VALUE_BYTES
 
 
 def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
@@ -121,7 +143,7 @@ def describe(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (str, int, float)):
-        text = repr(value)
+        text = repr(value[:61] if isinstance(value, str) else value)
         return text if len(text) <= 60 else f"{text[:57]}..."
     return "an array" if isinstance(value, Array) else "an object"
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from function.errors import PredictError
 
 _DEEPEST = 64  # dimensions
+_NUMBERS_AND_ARRAYS = bytes((ARRAY, REAL, UINT, SINT))
 _FP16_OVERFLOW = 65520.0  # the smallest number that IEEE 754 rounding takes to infinity in binary16
 
 
@@ -49,7 +50,7 @@ def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) ->
     numbers = Numbers(data.document, data.index, data.document.after(data.index))
     arrays = sum(element_count(shape[:level]) for level in range(depth))
     if numbers.count != count or numbers.arrays != arrays or len(numbers.kinds) != count + arrays:
-        raise _misfit(name, datatype, _elements(data, depth))
+        raise _not_a_number(name, datatype, numbers, _elements(data, depth))
     if datatype == "FP32":
         return JsonTensor(shape, numbers)
     try:
@@ -178,13 +179,26 @@ def _fits(value: object, datatype: str) -> bool:
     return type(value) is int and low <= value <= high
 
 
+def _not_a_number(name: str, datatype: str, numbers: Numbers, elements: Iterable[Any]) -> PredictError:
+    """The refusal that names the first of `elements` that is no number; they are many, so it is looked up by kind."""
+    at = len(numbers.kinds) - len(numbers.kinds.lstrip(_NUMBERS_AND_ARRAYS))
+    if at == len(numbers.kinds):  # an array stands where a number should
+        return _misfit(name, datatype, elements)
+    element = value_at(numbers.document, numbers.start + at)
+    return _refusal(name, datatype, at - numbers.kinds[:at].count(ARRAY), element)
+
+
 def _misfit(name: str, datatype: str, elements: Iterable[Any]) -> PredictError:
     """The refusal that names the first of `elements` that does not fit."""
+    index, element = next(pair for pair in enumerate(elements) if not _fits(pair[1], datatype))
+    return _refusal(name, datatype, index, element)
+
+
+def _refusal(name: str, datatype: str, index: int, element: object) -> PredictError:
     if datatype in ("BYTES", "BOOL"):
         takes = {"BYTES": "strings", "BOOL": "true, false, 1 and 0"}[datatype]
     elif datatype[:2] == "FP":
         takes = "numbers" if datatype != "FP16" else "numbers within ±65504"
     else:
         takes = "whole numbers from {} to {}, without a decimal point".format(*_integer_range(datatype))
-    index, element = next(pair for pair in enumerate(elements) if not _fits(pair[1], datatype))
     return invalid(f"{name!r}: element {index} in row-major order is {describe(element)}; {datatype} takes {takes}")

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from function.codecs.json_body import Object
+    from function.errors import PredictError
     from function.messages import Body
     from function.tensor import ModelView, Spec, Tensor
 
 _FIELDS = ("name", "datatype", "shape", "parameters", "data")
+_MOST_DIMENSIONS = 64
 _LARGEST = (1 << 63) - 1  # ONNX dimensions are int64
 
 
@@ -83,11 +85,16 @@ def _shape(item: Object, where: str, spec: Spec) -> tuple[int, ...]:
     sizes = array_field(item, "shape", where)
     if sizes is None:
         raise invalid(f"{where} needs 'shape', an array; model input {spec.name!r} has {list(spec.shape)}")
+    if len(sizes) > _MOST_DIMENSIONS:
+        raise _misshapen(spec, f"{len(sizes)} dimensions")
     for size in sizes:
         if type(size) is not int or not 0 <= size <= _LARGEST:
             raise invalid(f"{where} has {describe(size)} in 'shape'; a dimension is a whole number from 0 to 2^63-1")
     shape: tuple[int, ...] = tuple(sizes)  # type: ignore[arg-type]
     if not spec.accepts(shape):
-        shown = list(shape) if len(shape) <= 16 else f"{len(shape)} dimensions"
-        raise invalid(f"input {spec.name!r} has shape {shown}; the model takes {list(spec.shape)} (-1: any size)")
+        raise _misshapen(spec, list(shape) if len(shape) <= 16 else f"{len(shape)} dimensions")
     return shape
+
+
+def _misshapen(spec: Spec, shown: object) -> PredictError:
+    return invalid(f"input {spec.name!r} has shape {shown}; the model takes {list(spec.shape)} (-1: any size)")

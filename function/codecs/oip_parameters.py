@@ -20,6 +20,7 @@ _KNOWN = {
     "priority": (int, 0),  # of Triton's scheduler: a hint, ignored
     "timeout": (int, 0),  # likewise
 }
+_MOST = 100
 _JSON_TYPE = {bool: "true or false", int: "a whole number"}
 _UNSUPPORTED = {  # prefix -> what to do instead; ignoring these would give a wrong answer
     "shared_memory_": "send the tensor as JSON 'data' or as binary data",
@@ -36,6 +37,8 @@ def read_parameters(holder: Object, where: str) -> dict[str, Any]:
     items = object_field(holder, "parameters", where)
     if items is None:
         return parameters
+    if len(items) > _MOST:
+        raise invalid(f"{where} has {len(items)} parameters; at most {_MOST} are taken")
     for name, value in items.fields():
         for prefix, mend in _UNSUPPORTED.items():
             if name.startswith(prefix):

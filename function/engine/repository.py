@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -69,13 +70,14 @@ def _has_manifest(folder: str) -> bool:
 def read(repository: str, name: str, folder: str | None = None) -> Metadata:
     """The model `name` in the model folder `folder`, without one in the repository's folder of that name.
 
-    PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared.
+    PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared, and for one of
+    another name; INVALID_ARGUMENT for that where a caller named the folder.
     """
     if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
         rule = f"model names have 1 to {_LONGEST_NAME} printable characters and no '/'"
         raise PredictError("NOT_FOUND", f"{rule}; {name[:_LONGEST_NAME]!r} came")
     path = _document_path(repository, folder or name)
-    folder = os.path.dirname(path)
+    code, folder = "INVALID_ARGUMENT" if folder else "UNAVAILABLE", os.path.dirname(path)
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -89,12 +91,12 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
         known = ", ".join(names(repository)) or "none"
         raise PredictError("NOT_FOUND", f"there is no model {name!r}; the models here are: {known}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise PredictError("NOT_FOUND", f"there is no model {name!r} in a folder of so long a name") from None
         raise PredictError("UNAVAILABLE", f"{path} is damaged ({error!r}); run: {prepare_command(folder)}") from error
     if metadata.name != name:
         held = os.path.dirname(folder)
-        raise PredictError(
-            "UNAVAILABLE", f"{held} holds the model {metadata.name!r}, not {name!r}; rename one of the two"
-        )
+        raise PredictError(code, f"{held} holds the model {metadata.name!r}, not {name!r}; rename one of the two")
     return metadata
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from function.limits import Hold
+
 NULL, FALSE, TRUE, ARRAY, OBJECT = 0x02, 0x03, 0x0B, 0x06, 0x07
 UINT, SINT, REAL = 0x04, 0x0C, 0x14  # an integer from 0 to 2^64-1, one from -2^63 to -1, a double
 STRING, WITHOUT_ESCAPES = 0x05, 0x08  # the latter is a bit that a string may have too
@@ -63,10 +65,10 @@ class Document:
     read as int64 and double, and `memory` its bytes.
     """
 
-    def __init__(self, doc: int, text: Borrowed | None = None) -> None:
-        """`text` is what strings point into, when it was read in place."""
+    def __init__(self, doc: int, text: Borrowed | None = None, hold: Hold | None = None) -> None:
+        """`text` is what strings point into, when it was read in place; `hold` ends with the document."""
         self._doc: int | None = doc
-        self._text = text
+        self._text, self._hold = text, hold
         found = _Doc.from_address(doc)
         self._bytes = (c_char * (16 * found.values_read)).from_address(found.root)
         self.memory = memoryview(self._bytes).cast("B")
@@ -88,6 +90,8 @@ class Document:
         self._doc = None
         if self._text is not None:
             give_back(self._text)
+        if self._hold:
+            self._hold.release()
 
     __del__ = free
 
@@ -129,8 +133,10 @@ class Numbers:
         return self.document.memory[16 * self.start : 16 * self.stop]
 
 
-def read(text: Buffer) -> Document:
+def read(text: Buffer, hold: Hold | None = None) -> Document:
     """The one JSON value in `text`, UTF-8. YyjsonError when there is none, or more than it.
+
+    `hold` is of the memory budget: it is released with the document's memory, at once when there is none.
 
     A bytearray that `is_ours` is read in place, which saves a copy of it and spoils it.
     """
@@ -145,10 +151,12 @@ def read(text: Buffer) -> Document:
         if not (doc and in_place):
             give_back(borrowed)
     if not doc:
+        if hold:
+            hold.release()
         if error.code == 2:  # YYJSON_READ_ERROR_MEMORY_ALLOCATION
             raise MemoryError
         raise YyjsonError(error.message.decode(), error.position)
-    return Document(doc, borrowed if in_place else None)
+    return Document(doc, borrowed if in_place else None, hold)
 
 
 def is_ours(text: Buffer) -> bool:

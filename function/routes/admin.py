@@ -32,7 +32,11 @@ def load_model(inference: Inference, exchange: Exchange, _parameters: dict[str, 
         root = parse(request.body)
         check_fields(root, ("name", "path"), "the request")
         name, path = (string_field(root, field, "the request") for field in ("name", "path"))
-        metadata = inference.models.load(name, _inside(settings.model_repository, path))
+        repository = os.path.realpath(settings.model_repository)
+        try:
+            metadata = inference.models.load(name, _inside(repository, path))
+        except PredictError as error:  # told without the place of the repository on this machine
+            raise PredictError(error.code, error.message.replace(repository.rstrip(os.sep) + os.sep, "")) from error
     exchange.model = (metadata.name, metadata.version)
     return json_response(201, model_row(metadata))
 
@@ -41,12 +45,13 @@ def _allowed(key: str, sent: str) -> bool:
     import hmac  # 2 ms
 
     # Takes as long for a key that is nearly right as for any other of its length.
-    return bool(key) and hmac.compare_digest(key.encode("utf-8", "surrogateescape"), sent.encode())
+    return bool(key) and hmac.compare_digest(
+        key.encode("utf-8", "surrogateescape"), sent.encode("utf-8", "surrogatepass")
+    )
 
 
-def _inside(repository: str, path: str) -> str:
-    """The folder that `path` means, all links followed."""
-    root = os.path.realpath(repository)
+def _inside(root: str, path: str) -> str:
+    """The folder that `path` means, all links followed; `root` is the repository's."""
     folder = "" if "\0" in path else os.path.realpath(os.path.join(root, path))
     if not folder.startswith(root.rstrip(os.sep) + os.sep):
         raise invalid(

@@ -331,3 +331,29 @@ def test_a_real_queue_gets_the_bad_messages_back(
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert [m["Body"] for m in sqs.receive_message(QueueUrl=dead).get("Messages", [])] == ["bad"]
     assert len(objects(s3, bucket)) == 2
+
+
+@pytest.mark.parametrize("records", [[5], [None], ["x"], [{}], [{"eventSource": 5}], {"a": 1}, "records", 5])
+def test_records_that_name_no_source_are_answered(digits_prepared: Path, records: Any) -> None:
+    answer = json.loads(new_client(digits_prepared).handler({"Records": records}, Context()))
+    assert "expected an HTTP event" in answer["error"]
+
+
+@pytest.mark.parametrize("message", [{}, {"messageId": 5, "body": "{}"}, {"body": "{}"}])
+def test_a_message_without_an_id_fails_the_whole_batch(digits_prepared: Path, message: dict[str, Any]) -> None:
+    event = sqs_event(REQUEST)
+    event["Records"].append(message | {"eventSource": "aws:sqs"})
+    assert failed(new_client(digits_prepared).handler(event, Context())) == [""]  # as AWS names all of them
+
+
+ODD = ({"body": None}, {"body": 5}, {"attributes": 5}, {"attributes": {"MessageGroupId": 5}})
+
+
+@pytest.mark.parametrize("changes", ODD)
+def test_a_message_of_another_form_fails_alone(
+    digits_prepared: Path, variables: dict[str, str], bucket: str, changes: dict[str, Any]
+) -> None:
+    function = new_client(digits_prepared, **variables, RESULT_URI=f"s3://{bucket}/results")
+    event = sqs_event(REQUEST, REQUEST)
+    event["Records"][0] |= changes
+    assert failed(function.handler(event, Context())) == (["message-0"] if "body" in changes else [])

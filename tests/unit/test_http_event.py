@@ -385,3 +385,41 @@ def test_what_it_imports() -> None:
     modules = ("errors", "events", "events.http_event", "events.http_response", "messages")
     ours = ["function", *(f"function.{name}" for name in modules)]
     assert run.stdout.split() == ["__future__", *ours]
+
+
+WRONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "a path that is a number": ("function_url_text", {"rawPath": 5}),
+    "a query that is a list": ("function_url_text", {"rawQueryString": []}),
+    "headers that are a list": ("function_url_text", {"headers": []}),
+    "a header that is a number": ("function_url_text", {"headers": {"content-type": 5}}),
+    "cookies that are a text": ("http_api", {"cookies": "a=b"}),
+    "a method's holder that is a text": ("function_url_text", {"requestContext": {"http": "POST"}}),
+    "a stage that is a number": ("http_api", {"requestContext": {"stage": 5, "http": {"method": "GET"}}}),
+    "path parameters that are a list": ("api_gateway_rest", {"pathParameters": []}),
+    "a REST path that is an object": ("api_gateway_rest", {"path": {}}),
+    "header lists that are texts": ("api_gateway_rest", {"multiValueHeaders": {"accept": "x"}}),
+    "query lists that hold numbers": ("api_gateway_rest", {"multiValueQueryStringParameters": {"top_k": [5]}}),
+    "a query that is a text": ("alb", {"queryStringParameters": "top_k=5"}),
+    "a query's value that is a number": ("alb", {"queryStringParameters": {"top_k": 5}}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_events_that_are_not_what_they_should_be_are_refused_in_words(case: str) -> None:
+    name, changes = WRONG[case]
+    event = event_of(name) | changes
+    adapter = classify(event)
+    assert adapter is not None
+    with pytest.raises(PredictError) as caught:
+        adapter[0](event)
+    assert caught.value.status == 400
+    assert "must be" in caught.value.message or "must have" in caught.value.message
+
+
+@pytest.mark.parametrize("query", ["x=%ff", "%ff=1", "x=%C3"])
+def test_a_query_that_is_no_utf8_is_refused_by_its_name(query: str) -> None:
+    event = event_of("function_url_text") | {"rawQueryString": query}
+    adapter = classify(event)
+    assert adapter is not None
+    with pytest.raises(PredictError, match=r"the query '.*' is not percent-encoded UTF-8"):
+        adapter[0](event)

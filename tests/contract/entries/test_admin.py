@@ -88,20 +88,24 @@ def test_a_sibling_whose_name_begins_alike_is_outside(wire: Wire, repository: Pa
     ("name", "path", "status", "words"),
     [
         ("mixed", "nobody", 404, "no model 'mixed'"),
-        ("mixed", "classes", 503, "holds the model 'classes', not 'mixed'"),
+        ("mixed", "classes", 400, "classes holds the model 'classes', not 'mixed'"),
         ("unprepared", "unprepared", 503, "not prepared; run: python -m models.prepare"),
         ("damaged", "damaged", 503, "damaged"),
         ("mixed", "mixed/model.toml", 404, "no model 'mixed'"),
         ("a/b", "mixed", 404, "model names"),
         ("", "mixed", 404, "model names"),
+        ("mixed", "x" * 400, 404, "no model 'mixed' in a folder of so long a name"),
         (5, "mixed", 400, "'name', a string"),
         ("mixed", None, 400, "'path', a string"),
     ],
 )
-def test_what_cannot_be_loaded_is_refused(wire: Wire, name: Any, path: Any, status: int, words: str) -> None:
+def test_what_cannot_be_loaded_is_refused(
+    wire: Wire, repository: Path, name: Any, path: Any, status: int, words: str
+) -> None:
     answer = load(wire, name, path)
     assert answer.status == status
     assert words in answer.error
+    assert str(repository) not in answer.error
     assert wire.get("/v2/models/mixed/ready").status == 200
 
 
@@ -121,6 +125,7 @@ def test_without_the_key_there_is_no_such_route(wire: Wire) -> None:
             {"X-Admin-Key": ADMIN_KEY[:-1]},
             {"X-Admin-Key": ADMIN_KEY + "x"},
             {"X-Admin-Key": "\xe9"},
+            {"X-Admin-Key": "\xed\xa0\x80"},
             {"Authorization": f"Bearer {ADMIN_KEY}"},
         )
     ]

@@ -1,0 +1,143 @@
+"""The memory rule, the budget that requests share, and what JSON takes of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from function import limits
+from function.codecs import json_body
+from function.concurrency import Budget
+from function.errors import PredictError
+from function.limits import LIMITS, MIB, Limits
+from function.native import yyjson
+from function.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def configured(workers: int = 2, **variables: str) -> Limits:
+    found = Limits()
+    found.configure(Settings(variables), workers)
+    return found
+
+
+@pytest.fixture
+def small() -> Iterator[None]:
+    """A process of 64 MiB: 32 of them for work."""
+    LIMITS.configure(Settings({"MEMORY_LIMIT_BYTES": str(64 * MIB)}), 2)
+    yield
+    LIMITS.__init__()  # type: ignore[misc]  # the one of this process, as it was
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "body", "bodies", "work"),
+    [(512, 2, 32, 64, 256), (1024, 2, 64, 128, 512), (1024, 8, 16, 128, 512), (65536, 2, 64, 256, 1024)],
+)
+def test_the_rule(memory: int, workers: int, body: int, bodies: int, work: int) -> None:
+    found = configured(workers, MEMORY_LIMIT_BYTES=str(memory * MIB))
+    assert (found.memory, found.largest_body) == (memory * MIB, body * MIB)
+    assert (found.bodies, found.work) == (bodies * MIB, work * MIB)
+
+
+def test_a_body_limit_that_is_set_is_kept() -> None:
+    found = configured(MEMORY_LIMIT_BYTES=str(512 * MIB), MAX_BODY_BYTES=str(100 * MIB))
+    assert (found.largest_body, found.bodies) == (100 * MIB, 100 * MIB)
+
+
+def test_on_lambda_the_memory_is_lambdas_figure() -> None:
+    assert configured(AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512").memory == 512 * MIB
+
+
+def test_the_cgroups_limit_counts_where_it_is_lower(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("cgroup")
+    (folder / "v2").write_text("max\n")
+    (folder / "v1").write_text(f"{300 * MIB}\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(limits, "_CGROUP_FILES", tuple(str(folder / name) for name in ("absent", "v2", "v1")))
+        assert configured().memory == 300 * MIB
+        patched.setattr(limits, "_CGROUP_FILES", (str(folder / "v2"),))
+        assert configured().memory > 300 * MIB
+
+
+def test_who_asks_first_is_served_first_and_nobody_starves() -> None:
+    budget = Budget(10)
+    assert budget.take(6, 1)
+    order: list[str] = []
+    asked = threading.Event()
+
+    def large() -> None:
+        asked.set()
+        assert budget.take(10, 30)
+        order.append("large")
+        budget.give_back(10)
+
+    def small_one() -> None:
+        assert budget.take(1, 30)
+        order.append("small")
+        budget.give_back(1)
+
+    first = threading.Thread(target=large)
+    first.start()
+    asked.wait(10)
+    while not budget._waiting:
+        pass
+    second = threading.Thread(target=small_one)
+    second.start()
+    while len(budget._waiting) < 2:
+        pass
+    assert order == []  # 4 are free, but the large request was there before
+    budget.give_back(6)
+    first.join(10)
+    second.join(10)
+    assert order == ["large", "small"]
+
+
+def test_what_does_not_come_free_in_time_is_told() -> None:
+    budget = Budget(1)
+    assert budget.take(1, 1)
+    assert not budget.take(1, 0.01)
+    budget.give_back(1)
+    assert budget.take(1, 1)
+
+
+def test_json_that_never_fits_is_refused_before_it_is_parsed(small: None) -> None:
+    body = b'{"inputs":[' + b"0," * (2 * MIB) + b"0]}"
+    with pytest.raises(PredictError) as caught:
+        json_body.parse(body)
+    assert caught.value.status == 413
+    assert "this JSON would take 64 MiB of memory, and 32 MiB are there for it" in caught.value.message
+
+
+def test_json_gives_its_share_back(small: None) -> None:
+    body = b'{"inputs":[' + b"0," * MIB + b"0]}"  # 32 MiB less a few: one at a time
+    for _ in range(3):
+        json_body.parse(b'{"a":[' + b"0," * (MIB - 10) + b"0]}")
+    with pytest.raises(PredictError, match="would take 32 MiB"):
+        json_body.parse(body)
+    for _ in range(3):
+        with pytest.raises(PredictError, match="is not JSON"):
+            json_body.parse(b'{"a":[' + b"0," * (MIB - 10) + b"0")
+    assert LIMITS.budget.take(LIMITS.work, 0.1)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=5),
+    max_leaves=40,
+)
+
+
+@given(JSON)
+def test_the_values_of_a_text_are_no_more_than_is_counted(value: object) -> None:
+    import json
+
+    text = json.dumps({"a": value}, separators=(",", ":")).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LIMITS, "share", 0)
+        assert json_body._memory_needed(text) // json_body._VALUE_BYTES + 1 >= len(yyjson.read(text).words) // 2
