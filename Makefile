@@ -82,10 +82,12 @@ bench-memory: $(READY) ## memory of servers and of many worker processes (RUNS= 
 bench-report: $(READY) ## docs/benchmarks.md and its charts from bench/results
 	$(PY) -m bench.report
 
-lint: $(READY) ## ruff and mypy --strict
+lint: $(READY) ## ruff, mypy --strict, the import law and spelling
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy function layer models infra bench tests
+	$(VENV)/bin/lint-imports --no-cache
+	$(PY) -m codespell_lib
 
 format: $(READY) ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix-only .
