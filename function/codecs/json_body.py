@@ -27,8 +27,7 @@ class Array:
         self.document, self.index = document, index
 
     def __len__(self) -> int:
-        length: int = self.document.words[2 * self.index] >> 8
-        return length
+        return self.document.length(self.index)
 
     def __iter__(self) -> Iterator[object]:
         at = self.index + 1
@@ -50,8 +49,7 @@ class Object:
         self.document, self.index = document, index
 
     def __len__(self) -> int:
-        length: int = self.document.words[2 * self.index] >> 8
-        return length
+        return self.document.length(self.index)
 
     def __bool__(self) -> bool:
         return True  # an empty object is there all the same
@@ -70,11 +68,9 @@ class Object:
 
 def value_at(document: Document, index: int) -> object:
     """The value of that number as Python's, an Array or an Object."""
-    kind = document.words[2 * index] & 0xFF
-    if kind == REAL:
-        return document.reals[2 * index + 1]
-    if kind in (UINT, SINT):
-        return (document.words if kind == UINT else document.integers)[2 * index + 1]
+    kind = document.kind(index)
+    if kind in (REAL, UINT, SINT):
+        return document.number(index)
     if kind in (ARRAY, OBJECT):
         return (Array if kind == ARRAY else Object)(document, index)
     if kind in (NULL, FALSE, TRUE):

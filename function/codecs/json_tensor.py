@@ -61,20 +61,20 @@ def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) ->
 
 def _rows(name: str, shape: tuple[int, ...], data: Array) -> list[int]:
     """The number of each innermost row's first element, once every array has been found with its length."""
-    words = data.document.words
+    document = data.document
     if len(data) != shape[0]:
         raise _misshapen(name, shape, 0, 0, data)
     level = [data.index]
     for depth in range(1, len(shape)):
-        expected, found = ARRAY | shape[depth] << 8, list[int]()
+        arrays = list[int]()
         for index in level:
             at = index + 1
             for _ in range(shape[depth - 1]):
-                if words[2 * at] != expected:
-                    raise _misshapen(name, shape, depth, len(found), value_at(data.document, at))
-                found.append(at)
-                at += words[2 * at + 1] // 16
-        level = found
+                if not document.is_array_of(at, shape[depth]):
+                    raise _misshapen(name, shape, depth, len(arrays), value_at(document, at))
+                arrays.append(at)
+                at = document.after(at)
+        level = arrays
     return [index + 1 for index in level]
 
 
@@ -98,9 +98,7 @@ def _packed(datatype: str, numbers: Numbers, rows: list[int], columns: int) -> b
 
     words = array("Q")
     for start in rows:
-        row = array("Q")
-        row.frombytes(numbers.document.memory[16 * start : 16 * (start + columns)])
-        words += row[1::2]  # the payloads
+        words += numbers.document.payloads(start, columns)
     kinds = numbers.kinds.translate(None, bytes([ARRAY]))
     if datatype[:2] != "FP":
         return _integers(datatype, kinds, words)

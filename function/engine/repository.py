@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import zlib
@@ -91,7 +90,7 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
         known = ", ".join(names(repository)) or "none"
         raise PredictError("NOT_FOUND", f"there is no model {name!r}; the models here are: {known}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        if isinstance(error, OSError) and error.errno == 36:  # ENAMETOOLONG, without the import of errno for it
             raise PredictError("NOT_FOUND", f"there is no model {name!r} in a folder of so long a name") from None
         raise PredictError("UNAVAILABLE", f"{path} is damaged ({error!r}); run: {prepare_command(folder)}") from error
     if metadata.name != name:

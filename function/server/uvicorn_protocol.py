@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from function.messages import LARGE_BODY, WHOLE_BODY
-from function.native.yyjson import PADDING
+from function.native.yyjson import OwnedText
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -63,8 +63,7 @@ class _Receiver(asyncio.BufferedProtocol):
 
     def __init__(self, http: Protocol, length: int, begun: bytearray) -> None:
         self.http = http
-        self.body = bytearray(length + PADDING)
-        del self.body[length:]  # the memory stays: JSON can be read in place
+        self.body = OwnedText(length)  # JSON can be read in place
         self.body[: len(begun)] = begun
         self.rest = memoryview(self.body)[len(begun) :]
         self.ended = asyncio.Event()
@@ -82,7 +81,7 @@ class _Receiver(asyncio.BufferedProtocol):
 
     def take(self) -> bytearray:
         """The body, which nothing here keeps: uvloop holds the last receiver until there is another."""
-        body, self.body, self.rest = self.body, bytearray(), memoryview(b"")
+        body, self.body, self.rest = self.body, OwnedText(0), memoryview(b"")
         return body
 
     def connection_lost(self, error: Exception | None) -> None:

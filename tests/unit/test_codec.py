@@ -157,19 +157,19 @@ def test_numbers_are_rounded_as_python_rounds_them(text: str) -> None:
     assert isinstance(got, int) == (text.lstrip("-").isdigit() and -(1 << 63) <= int(text) < 1 << 64)
 
 
-def with_room(text: bytes) -> bytearray:
-    """`text` as the server gives large bodies away: with room behind it, which is not empty here."""
-    body = bytearray(text) + b"1" * yyjson.PADDING
-    del body[len(text) :]
-    assert yyjson.is_ours(body)
+def owned(text: bytes) -> yyjson.OwnedText:
+    """`text` as the server gives large bodies away."""
+    body = yyjson.OwnedText(len(text))
+    body[:] = text
+    assert body.__alloc__() >= len(text) + yyjson.PADDING
     return body
 
 
 @EXAMPLES
 @given(st.dictionaries(st.text(), st.recursive(SCALARS, st.lists, max_leaves=30)))
-def test_a_body_with_room_is_read_in_place(tree: dict[str, Any]) -> None:
+def test_a_body_that_was_given_away_is_read_in_place(tree: dict[str, Any]) -> None:
     text = " " * 16 + json.dumps(tree).replace("Infinity", "1e308")  # what shrinks to less than half is moved
-    body = with_room(text.encode())
+    body = owned(text.encode())
     root = json_body.parse(body)
     with pytest.raises(BufferError):
         body.clear()  # strings may still point into it
@@ -178,17 +178,20 @@ def test_a_body_with_room_is_read_in_place(tree: dict[str, Any]) -> None:
     body.clear()
 
 
-def test_bodies_without_room_are_left_as_they_are() -> None:
-    for body in (bytearray(b'{"a":"\\u00e9"}'), bytearray(b'\xef\xbb\xbf{"a":"\\u00e9"}')):
+def test_bodies_that_others_own_are_left_as_they_are() -> None:
+    grown = bytearray()
+    grown += b'{"a":"\\u00e9"}' + b" " * 100
+    del grown[-50:]  # with room behind it, but nobody gave it away
+    for body in (bytearray(b'{"a":"\\u00e9"}'), bytearray(b'\xef\xbb\xbf{"a":"\\u00e9"}'), grown):
         kept = bytes(body)
         assert json_body.parse(body).get("a") == "é"
         assert body == kept
     damaged = b'{"a":"\\"", 1}' + b" " * LARGE_BODY
-    messages = {refusal(json_body.parse, body) for body in (damaged, with_room(damaged))}
+    messages = {refusal(json_body.parse, body) for body in (damaged, owned(damaged))}
     assert len(messages) == 1
     assert "at byte 11" in messages.pop()
     with pytest.raises(yyjson.YyjsonError):
-        yyjson.read(with_room(b"        [1"))
+        yyjson.read(owned(b"        [1"))
 
 
 def test_a_freed_document_is_not_read() -> None:
