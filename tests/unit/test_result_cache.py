@@ -146,7 +146,7 @@ def test_what_is_not_ours_is_no_answer(metadata: Metadata, monkeypatch: pytest.M
         request = Request("POST", "/classify", {}, {}, b"")
         assert cache.get(request, metadata, "1") is None
         assert request.cache == "miss"
-    monkeypatch.setattr(LRUCache, "get", lambda *_: b'{"Content-Type": "text/plain"}\na\nb')
+    monkeypatch.setattr(LRUCache, "get", lambda *_: b'{"Content-Type": "application/json"}\na\nb')
     found = cache.get(request, metadata, "1")
     assert isinstance(found, Response)
     assert found.body == b"a\nb"
