@@ -23,6 +23,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "0",
         "1: sha256 of every file and the golden input are checked when a model is loaded",
     ),
+    "MAP_WEIGHTS": ("1", "1: the weights are mapped files; 0: they are read into memory, for disks that others write"),
     "ADMIN_KEY": ("", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off"),
     "MAX_BODY_BYTES": ("0", "largest request body, also after inflating; 0: by the memory limit, 64 MiB at most"),
     "MEMORY_LIMIT_BYTES": ("0", "memory that the process may have; 0: Lambda's figure, or the cgroup's limit"),
@@ -66,6 +67,7 @@ class Settings:
         "function_name",
         "initialization_type",
         "intra_op_threads",
+        "map_weights",
         "max_body_bytes",
         "memory_limit_bytes",
         "model_cache",
@@ -86,6 +88,7 @@ class Settings:
             ("model_name", _text(environ, "MODEL_NAME")),
             ("intra_op_threads", _number(environ, "INTRA_OP_THREADS")),
             ("verify_artifacts", _number(environ, "VERIFY_ARTIFACTS") != 0),
+            ("map_weights", _number(environ, "MAP_WEIGHTS")),
             ("admin_key", _text(environ, "ADMIN_KEY")),
             ("max_body_bytes", _number(environ, "MAX_BODY_BYTES")),
             ("memory_limit_bytes", _number(environ, "MEMORY_LIMIT_BYTES")),
@@ -115,6 +118,7 @@ class Settings:
         model_name: str
         intra_op_threads: int
         verify_artifacts: bool
+        map_weights: int
         admin_key: str
         max_body_bytes: int
         memory_limit_bytes: int
