@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import zlib
@@ -176,6 +175,8 @@ def check_files(
                     contents[name] = file.read()
                     _check_content(path, contents[name], expected, sha256=sha256)
         except OSError as error:
+            import errno
+
             if error.errno == errno.ENOMEM:  # a mapping needs address space
                 raise MemoryError(str(error)) from error
             raise MismatchError(str(error)) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 
 from function.concurrency import Background
 from function.engine import repository
 from function.engine.model import Model
 from function.errors import PredictError
+from function.observability.telemetry import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Models:
     def _load(self, metadata: Metadata) -> Model:
         model = self._published(metadata) or Model(metadata, self._settings)
         if model.artifact.warning:
-            print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
+            warn(model.artifact.warning)
         self._models[metadata.name] = model
         return model
 

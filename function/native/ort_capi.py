@@ -89,6 +89,7 @@ class OrtMemoryError(OrtError, MemoryError):
 
 # ORT has no error code for it: what operator new, its arena, mmap and thread creation say.
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "Cannot allocate memory", "pthread_create")
+_NO_MAPPING = "failed to map segment from shared object"  # with a reason behind it unless it is memory
 
 
 def _error(code: int, message: str) -> OrtError:
@@ -120,8 +121,8 @@ class Library:
         try:
             library = ctypes.CDLL(path)
         except OSError as error:  # cut short, or built for another machine
-            if isinstance(_error(3, str(error)), MemoryError):
-                raise OrtMemoryError(6, str(error)) from error
+            if str(error).endswith(_NO_MAPPING) or isinstance(_error(3, str(error)), MemoryError):
+                raise OrtMemoryError(3, str(error)) from error
             raise OrtError(3, f"{error}; install it anew: {_INSTALL}") from error
         library.OrtGetApiBase.restype = POINTER(c_void_p)
         base = library.OrtGetApiBase()
@@ -137,10 +138,12 @@ class Library:
             function = prototype(table[position])
             setattr(self, name, self._checked(function) if has_status else function)
         self.env = 0
+        self.spent = False  # what a failed initialisation leaves in the library makes each later one fail
 
     def initialise(self) -> None:
-        """Makes ORT's environment, 15 ms, the GIL free; OrtError when ORT cannot."""
+        """Makes ORT's environment, 15 ms, the GIL free; OrtError when ORT cannot, and then never with this copy."""
         initialising.set()
+        self.spent = True
         env = self.create("CreateEnv", LOG_ERROR, b"zeroserve")
         self.allocator = self.create("GetAllocatorWithDefaultOptions")
         self.memory = self.create("CreateCpuMemoryInfo", 0, 0)
@@ -188,7 +191,11 @@ def get_library() -> Library:
     found = load_library()
     if not found.env:
         with _api_lock:
+            if _api is not None:
+                found = _api  # another thread may have replaced it
             if not found.env:
+                if found.spent:
+                    return _replaced()
                 found.initialise()
     return found
 
@@ -196,13 +203,20 @@ def get_library() -> Library:
 def reload() -> None:
     """Puts a second copy of the library in place of the first, which chose its kernels for the CPU it was loaded on.
 
-    Sessions that exist keep the first. A copy of the file, as the loader would give back the one that it has.
+    Sessions that exist keep the first.
     """
+    with _api_lock:
+        _replaced()
+
+
+def _replaced() -> Library:
+    """A copy of the file, as the loader would give back the one that it has; _api_lock is held."""
     import shutil
     import tempfile
 
     global _api  # noqa: PLW0603
-    with _api_lock, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         copy = Library(shutil.copy(find_library(), folder))
-        copy.initialise()
-        _api = copy
+    copy.initialise()
+    _api = copy
+    return copy

@@ -24,6 +24,21 @@ _LONGEST_ID = 128  # of a caller's own
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
+def one_line(text: str) -> str:
+    """The text with all that is not printable escaped, line ends and terminal sequences first of all: \\n, \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def warn(message: str) -> None:
+    """One line of standard error, whatever the message quotes; a full disk or closed pipe there fails no request."""
+    try:
+        print(f"zeroserve: warning: {one_line(message)}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # ValueError: closed
+        pass
+
+
 def server_timing(request: Request, *, cold: bool = False) -> str:
     """The header's value (W3C Server Timing): phases in milliseconds, and `cold` on a first answer."""
     entries = [f"{name};dur={value:.2f}" for name, value in request.phases.items()]
