@@ -108,17 +108,15 @@ def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapp
     try:
         found = _check(model, PORTABLE, ort_version, available, mapped=mapped)
         found.warning = warning
-        return found
     except MismatchError as mismatch:
         raise PredictError(
             "UNAVAILABLE",
             f"model {model.name!r} cannot be loaded: {mismatch}; run: {prepare_command(model.folder)}",
         ) from None
+    return found
 
 
-def _check(
-    model: Metadata, family: str, ort_version: str, available: frozenset[str], *, mapped: bool
-) -> Artifact:
+def _check(model: Metadata, family: str, ort_version: str, available: frozenset[str], *, mapped: bool) -> Artifact:
     folder = os.path.join(model.folder, family)
     path = os.path.join(folder, RECORD)
     document = read_record(folder)

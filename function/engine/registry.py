@@ -120,5 +120,7 @@ class Models:
         try:
             return Model(metadata, self._settings)
         except PredictError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise
             self._store.discard()  # what cannot be loaded is fetched again
             raise self._store.unavailable(f"what came cannot be loaded: {error.message}") from error

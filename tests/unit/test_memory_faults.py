@@ -1,4 +1,4 @@
-"""Weights that others cut short while they serve, and memory that is not to be had: an answer, and never a dead process."""
+"""Weights that others cut short while they serve, and memory that is not to be had: an answer, not a dead process."""
 
 from __future__ import annotations
 

@@ -197,7 +197,9 @@ def test_a_failure_that_began_early_is_raised_where_the_result_is_wanted(reposit
 def test_a_failure_is_tried_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = models_of(repository)
     with monkeypatch.context() as broken:
-        broken.setattr(ort_capi, "load_library", lambda: (_ for _ in ()).throw(ort_capi.OrtError(3, "no library; install it")))
+        broken.setattr(
+            ort_capi, "load_library", lambda: (_ for _ in ()).throw(ort_capi.OrtError(3, "no library; install it"))
+        )
         message = refusal(models)
     assert message == "ONNX Runtime cannot be loaded: no library; install it"  # preparing again would not help
     assert answer(models).shape == (1, support.CLASSES)
@@ -401,7 +403,7 @@ def test_a_small_graph_damaged_after_loading_changes_no_answer(name: str, reposi
     numbers = random.integers(-9, 9, 3 * support.SIDE**2).tolist()
     values = numbers if name == "numbers.onnx" else [number / 2 for number in numbers]
 
-    def answers() -> list[NDArray[np.float32]]:
+    def answers(damaged: bytes | None = None) -> list[NDArray[np.float32]]:
         model = models_of(repository).get("tiny")
         if damaged is not None:
             path.write_bytes(damaged)
@@ -412,14 +414,14 @@ def test_a_small_graph_damaged_after_loading_changes_no_answer(name: str, reposi
         ]
 
     path = repository / "tiny" / "prepared" / name
-    content, damaged = path.read_bytes(), None
+    content = path.read_bytes()
     expected = answers()
     # What ORT itself would not notice: another scale of the pixels, another name of the graph.
     scale = np.float32(1 / 127.5).tobytes()
     unnoticed = content.replace(scale, np.float32(1 / 120).tobytes()).replace(b"kinds", b"kings", 1)
     assert unnoticed != content
     for damaged in (b"", content[:-3], unnoticed):
-        for got, right in zip(answers(), expected, strict=True):
+        for got, right in zip(answers(damaged), expected, strict=True):
             np.testing.assert_array_equal(got, right)
         with pytest.raises(PredictError, match=rf"{name}.*run: python -m models\.prepare"):
             models_of(repository).get("tiny")
