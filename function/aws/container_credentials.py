@@ -37,12 +37,7 @@ def fetch(settings: Settings) -> tuple[tuple[str, str, str], float]:
     AwsError within SECONDS, with what would give some. On a thread of its own: name resolution, TLS and an answer that
     comes byte by byte know no time limit that a socket could set.
     """
-    url = settings.container_credentials_full_uri
-    if not url and settings.container_credentials_relative_uri:
-        url = _ECS + settings.container_credentials_relative_uri
-    if not url:
-        mend = "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        raise AwsError(f"there are no AWS credentials: {mend}", 403)
+    url = _url(settings)
     found: list[tuple[tuple[str, str, str], float]] = []
     problems: list[Exception] = []
     connected: list[socket.socket] = []
@@ -79,6 +74,15 @@ def fetch(settings: Settings) -> tuple[tuple[str, str, str], float]:
     else:  # not its repr, which may hold what came
         reason = f"{type(problems[-1]).__name__}: {problems[-1]}"
     raise AwsError(f"the credentials endpoint {url} gave no credentials: {reason}", 401)
+
+
+def _url(settings: Settings) -> str:
+    if settings.container_credentials_full_uri:
+        return settings.container_credentials_full_uri
+    if settings.container_credentials_relative_uri:
+        return _ECS + settings.container_credentials_relative_uri
+    mend = "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    raise AwsError(f"there are no AWS credentials: {mend}", 403)
 
 
 def _token(settings: Settings) -> str:

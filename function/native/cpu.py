@@ -42,8 +42,8 @@ def flags() -> frozenset[str]:
 
 def _ask() -> frozenset[str]:
     """x86: glibc's `__x86_get_cpuid_feature_leaf` (sys/platform/x86.h, glibc >= 2.33) asks by CPUID and XGETBV as MLAS
-    does, so an emulator answers for the CPU it plays; /proc/cpuinfo would name the host's. Not for each request: ctypes keeps
-    the types that are made here for ever.
+    does, so an emulator answers for the CPU it plays; /proc/cpuinfo would name the host's. Not for each request: ctypes
+    keeps the types that are made here for ever.
     """
     if sys.platform != "linux":
         return frozenset()

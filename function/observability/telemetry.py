@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
 
 from function.errors import CODE_OF_STATUS
 
@@ -34,8 +33,11 @@ def one_line(text: str) -> str:
 
 def warn(message: str) -> None:
     """One line of standard error, whatever the message quotes; a full disk or closed pipe there fails no request."""
-    with suppress(OSError, ValueError):  # ValueError: closed
-        print(f"zeroserve: warning: {one_line(message)}", file=sys.stderr, flush=True)
+    try:
+        sys.stderr.write(f"zeroserve: warning: {one_line(message)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # ValueError: closed
+        pass
 
 
 def server_timing(request: Request, *, cold: bool = False) -> str:
