@@ -6,8 +6,11 @@ import base64
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +19,12 @@ import pytest
 from function.engine.model_store import ModelStore
 from function.settings import Settings
 from models import manifest, publish
-from tests.contract.client import Client, new_client
+from tests.contract.client import Client, http_event, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.aws.servers import Proxy
 
 ROOT = Path(__file__).parents[2]
 PNG = base64.b64decode(json.loads((ROOT / "tests/events/function_url_base64.json").read_text())["body"])
@@ -158,6 +163,58 @@ def test_a_document_that_was_damaged_is_fetched_again(published: dict[str, str],
     assert refused.status == 503
     assert "the next request tries again" in refused.error
     assert function.post("/classify", PNG).body == right.body
+
+
+ASK = """
+import json, sys
+from function.handler import handler
+print(json.dumps(handler(json.load(sys.stdin), None)["statusCode"]))
+"""
+
+
+def test_killed_in_a_fetch_the_next_process_fetches_whole(
+    published: dict[str, str], empty: Path, proxy: Proxy, digits_prepared: Path
+) -> None:
+    """kill -9 while the weights come: neither the lock nor the half of them is in anybody's way."""
+    coming, stop = threading.Event(), threading.Event()
+
+    def dribble(body: bytes) -> Iterator[bytes]:
+        yield body[: len(body) // 2]
+        coming.set()
+        stop.wait(60)
+
+    def slow(_method: str, path: str, body: bytes) -> Any:
+        return dribble(body) if path.endswith("weights.bin") and not coming.is_set() else body
+
+    proxy.misbehave = slow
+    published |= {"AWS_ENDPOINT_URL": proxy.url}
+    event = json.dumps(http_event("function_url", "POST", "/classify", PNG)).encode()
+    environ = os.environ | published | {"MODEL_REPOSITORY": str(empty), "MODEL_NAME": "digits"}
+    with subprocess.Popen([sys.executable, "-c", ASK], stdin=subprocess.PIPE, cwd=ROOT, env=environ) as process:
+        assert process.stdin is not None
+        process.stdin.write(event)
+        process.stdin.close()
+        assert coming.wait(60)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    stop.set()
+    cache = folders(published)[0]
+    assert any(".part" in path.name for path in cache.rglob("*"))
+    right = new_client(digits_prepared).post("/classify", PNG)
+    assert new_client(empty, **published).post("/classify", PNG).body == right.body
+    assert not any(".part" in path.name for path in cache.rglob("*"))
+
+
+def test_fetched_again_it_is_another_file(published: dict[str, str], empty: Path) -> None:
+    """A process that has the old one mapped goes on with it."""
+    new_client(empty, **published).post("/classify", PNG)
+    before = {path: path.stat().st_ino for path in folders(published)[-1].rglob("*") if path.is_file()}
+    opened = [path.open("rb") for path in before]  # so that no inode is used again
+    ModelStore(Settings(published | {"MODEL_NAME": "digits"})).discard()
+    assert new_client(empty, **published).post("/classify", PNG).status == 200
+    assert all(path.stat().st_ino != inode for path, inode in before.items())
+    for file in opened:
+        file.close()
 
 
 @pytest.fixture
