@@ -11,14 +11,21 @@ if TYPE_CHECKING:
 
 
 class Background:
-    """Runs `call` at once; `result` waits for it and returns what it returned or raises what it raised."""
+    """Runs `call` at once; `result` waits for it and returns what it returned or raises what it raised.
+
+    Where there is no memory for a thread, the caller's own does it.
+    """
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
         self._outcome: Any = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self._thread: threading.Thread | None = threading.Thread(target=self._run)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+            self._run()
 
     def _run(self) -> None:
         try:
@@ -28,11 +35,12 @@ class Background:
 
     def running(self) -> bool:
         """Whether the call has not ended yet."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def result(self) -> Any:
         """Waits; may be asked more than once."""
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         if self._error is not None:
             raise self._error
         return self._outcome

@@ -60,6 +60,9 @@ class Settings:
     verify_artifacts = _switch(
         "VERIFY_ARTIFACTS", "1: sha256 of every file and the golden input are checked when a model is loaded"
     )
+    map_weights = _number(
+        "MAP_WEIGHTS", "1: the weights are mapped files; 0: they are read into memory, for disks that others write", 1
+    )
     admin_key = _text("ADMIN_KEY", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off")
     max_body_bytes = _number(
         "MAX_BODY_BYTES", "largest request body, also after inflating; 0: by the memory limit, 64 MiB at most"

@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from function.observability.telemetry import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from http.client import HTTPResponse
@@ -33,7 +35,7 @@ class SourceError(Exception):
     """One source failed; `temporary` when the same request may succeed later."""
 
     def __init__(self, message: str, *, temporary: bool) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))  # it may quote the server
         self.temporary = temporary
 
 

@@ -26,6 +26,7 @@ from function.engine.repository import FORMAT
 from function.native import cpu
 from function.native.ort_capi import get_library
 from models import graphs, manifest, raw, record
+from models.files import exchange, sync
 from models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
@@ -41,21 +42,21 @@ def prepare(model: Manifest, *, force: bool = False) -> list[str]:
 
     ManifestError when the raw file is missing, is not the pinned one or has other tensors than model.toml says.
     """
-    with _alone(model.folder):
+    with _alone(model.folder) as lock:
         emulators, lines = _emulators()
         fingerprint = _fingerprint(model, sorted(emulators))
         if not force and _up_to_date(model, fingerprint):
             return [f"{model.name}: {model.prepared} is up to date"]
-        return lines + _build(model, emulators, fingerprint)
+        return lines + _build(model, emulators, fingerprint, lock)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One build of a model at a time: a second one waits, and then finds it up to date."""
+def _alone(folder: Path) -> Iterator[int]:
+    """One build of a model at a time: a second one waits, and then finds it up to date. Gives the locked descriptor."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -70,7 +71,7 @@ def _up_to_date(model: Manifest, fingerprint: str) -> bool:
         return False
 
 
-def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: str) -> list[str]:
+def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: str, lock: int) -> list[str]:
     """Builds everything beside model.prepared and puts it there in the end; returns a line for each artifact."""
     lines, built, expected = [], [], raw.answer(model)
     for left_over in model.folder.glob(".prepare-*"):  # of a build that was killed
@@ -86,7 +87,7 @@ def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: 
                 folder = target / family
                 folder.mkdir()
                 arguments = (model.path, folder, family, golden_file)
-                if failure := _run(*emulator, sys.executable, "-m", "models.build_artifact", *arguments):
+                if failure := _run(lock, *emulator, sys.executable, "-m", "models.build_artifact", *arguments):
                     if not emulator:
                         raise ManifestError(f"building {family} failed: {failure}")
                     shutil.rmtree(folder)  # an old qemu-user, say, that has no AVX2
@@ -103,9 +104,15 @@ def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: 
 
 
 def _replace(current: Path, new: Path, old: Path) -> None:
-    """Moves `new` to `current`, and what was there to `old`; when that fails, `current` is what it was."""
+    """Puts `new` in the place of `current`; when that fails, `current` is what it was.
+
+    Never a file in place: models that are loaded have the old ones mapped.
+    """
+    sync(new)
     if not current.exists():
         new.rename(current)
+        return
+    if exchange(new, current):
         return
     current.rename(old)
     try:
@@ -175,9 +182,9 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _run(*command: str | Path) -> str | None:
-    """None when the command went well, else what it said last."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False)
+def _run(lock: int, *command: str | Path) -> str | None:
+    """None when the command went well, else what it said last. It holds the lock too, should this process be killed."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False, pass_fds=[lock])
     said = (done.stdout + done.stderr).strip() or f"it ended with code {done.returncode} and said nothing"
     return said.splitlines()[-1] if done.returncode else None
 
@@ -191,7 +198,7 @@ def main() -> None:
     try:
         for name in arguments.models:
             print("\n".join(prepare(manifest.read(manifest.folder_of(name)), force=arguments.force)))
-    except ManifestError as error:
+    except (ManifestError, OSError) as error:  # OSError: of the disk
         raise SystemExit(f"error: {error}") from None
 
 

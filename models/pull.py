@@ -65,7 +65,7 @@ def pull(
                     else:
                         _download(part, manifest, sources or file.sources, timeout, backoff)
                 os.fsync(part.fileno())
-                unfinished.replace(target)
+                unfinished.replace(target)  # never written in place: somebody may be reading it
     except OSError as error:
         kept = f" What has come so far is kept in {unfinished}." if unfinished.exists() else ""
         raise PullError(f"{target} cannot be written: {error}.{kept}\nOnce mended: {_command(manifest)}") from error

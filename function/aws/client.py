@@ -12,7 +12,8 @@ import threading
 import time
 from urllib.parse import quote, urlsplit
 
-from function.aws.credentials import AwsError, Credentials
+from function.aws.credentials import Credentials
+from function.aws.errors import AwsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,34 +1,18 @@
-"""AWS credentials: of the environment, as on Lambda, or of the endpoint that SnapStart, ECS and EKS offer.
-
-The endpoint: docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html.
-"""
+"""AWS credentials: of the environment, as on Lambda, or of the endpoint that SnapStart, ECS and EKS offer."""
 
 from __future__ import annotations
 
 import threading
 import time
 
+from function.aws.errors import AwsError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.settings import Settings
 
-_TEMPORARY = frozenset((429, 500, 502, 503, 504))
 _RENEW_BEFORE = 300.0  # seconds before they end
-_ECS_HOST = "http://169.254.170.2"
-_SECONDS = 5.0  # for each step with the endpoint, which is on the same machine
-
-
-class AwsError(Exception):
-    """AWS refused or did not answer: `status` is HTTP's, 0 without an answer; `code` is AWS's name of the error."""
-
-    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-    @property
-    def temporary(self) -> bool:
-        """Whether the same request may well succeed a moment later."""
-        return self.status == 0 or self.status in _TEMPORARY
+_RENEW_AGAIN = 30.0  # seconds after a failure, while they are still good
 
 
 class Credentials:
@@ -38,46 +22,41 @@ class Credentials:
         self._settings = settings
         self._lock = threading.Lock()
         self._found: tuple[str, str, str] | None = None
-        self._end = 0.0
+        self._end = 0.0  # since 1970
+        self._end_monotonic = 0.0  # the same, for when somebody turns the clock back
+        self._failed_at = 0.0  # monotonic
+        self._failure: AwsError | None = None
 
     def current(self) -> tuple[str, str, str]:
         """AwsError when there are none, with what would give some."""
         settings = self._settings
         if settings.aws_access_key_id and settings.aws_secret_access_key:
             return settings.aws_access_key_id, settings.aws_secret_access_key, settings.aws_session_token
+        asked = time.monotonic()
         with self._lock:
-            if self._found is None or time.time() > self._end - _RENEW_BEFORE:
-                self._found, self._end = _from_endpoint(settings)
-            return self._found
+            found, left = self._found, self._left()
+            if found is not None and left > _RENEW_BEFORE:
+                return found
+            # Who waited for a failure does not wait for another; with credentials in hand there is time.
+            failure, since = self._failure, asked - (_RENEW_AGAIN if left > 0 else 0)
+            if failure is None or self._failed_at < since:
+                try:
+                    return self._renew()
+                except AwsError as error:
+                    failure = self._failure = error
+                    self._failed_at = time.monotonic()
+            if found is None or left <= 0:
+                raise AwsError(str(failure), failure.status)
+            return found
 
+    def _left(self) -> float:
+        """Seconds until they end, by whichever clock says less: one may have been set, the other stands in a freeze."""
+        return min(self._end - time.time(), self._end_monotonic - time.monotonic())
 
-def _from_endpoint(settings: Settings) -> tuple[tuple[str, str, str], float]:
-    """The credentials and when they end, in seconds since 1970."""
-    import calendar
-    import http.client
-    import json
-    from urllib.parse import urlsplit
+    def _renew(self) -> tuple[str, str, str]:
+        from function.aws.container_credentials import fetch  # only where the environment has no keys
 
-    url = settings.container_credentials_full_uri
-    if not url and settings.container_credentials_relative_uri:
-        url = _ECS_HOST + settings.container_credentials_relative_uri
-    if not url:
-        mend = "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        raise AwsError(f"there are no AWS credentials: {mend}", 403)
-    try:
-        token = settings.container_authorization_token
-        if settings.container_authorization_token_file:  # EKS renews it, so it is read each time
-            with open(settings.container_authorization_token_file, encoding="ascii") as file:
-                token = file.read().strip()
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(parts.netloc, timeout=_SECONDS)
-        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection.request("GET", target, headers={"Authorization": token} if token else {})
-        found = json.loads(connection.getresponse().read())
-        connection.close()
-        end = calendar.timegm(time.strptime(found["Expiration"][:19], "%Y-%m-%dT%H:%M:%S"))
-        return (found["AccessKeyId"], found["SecretAccessKey"], found["Token"]), float(end)
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        raise AwsError(f"the credentials endpoint {url} gave no credentials: {error!r}") from error
+        self._found, self._end = fetch(self._settings)
+        self._end_monotonic = time.monotonic() + self._end - time.time()
+        self._failure = None
+        return self._found

@@ -44,9 +44,16 @@ def download(
             targets.open(path, row["bytes"])
             ranges += [(key, path, at, min(RANGE, row["bytes"] - at)) for at in range(0, row["bytes"], RANGE)]
         # Daemons: a server that dribbles must not keep the process from ending.
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(CONNECTIONS, len(ranges)))]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
+        for _ in range(min(CONNECTIONS, len(ranges))):
+            threads.append(threading.Thread(target=work, daemon=True))
+            try:
+                threads[-1].start()
+            except RuntimeError:  # no memory for one more
+                threads.pop()
+                break
+        if not threads:
+            work()
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
     finally:

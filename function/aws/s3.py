@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from function.aws.client import Aws, AwsRequest
-from function.aws.credentials import AwsError
+from function.aws.errors import AwsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

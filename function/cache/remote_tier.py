@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
 from function.errors import PredictError
+from function.observability.telemetry import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ class RemoteTier:
                 problems.append(error)
 
         thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(TIMEOUT_S)
+        try:
+            thread.start()
+            thread.join(TIMEOUT_S)
+        except RuntimeError as error:  # no memory for a thread
+            problems.append(error)
         if results:
             self._failures = 0
             return results[0]
@@ -80,10 +83,7 @@ class RemoteTier:
             # One more failure after the rest, and it rests again.
             self._failures = FAILURE_THRESHOLD - 1
             self._resting_until = time.monotonic() + COOLDOWN_S
-        print(
-            f"zeroserve: warning: the result cache's second tier rests for {COOLDOWN_S:.0f} s: {reason}",
-            file=sys.stderr,
-        )
+        warn(f"the result cache's second tier rests for {COOLDOWN_S:.0f} s: {reason}")
 
 
 def _store(settings: Settings) -> Store:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # The headers that change an answer. Content-Encoding is undone before, what Accept-Encoding asks for is done after.
 _HEADERS = ("content-type", "inference-header-content-length")
+_STORED = frozenset(("Content-Type", "Inference-Header-Content-Length"))  # the headers of an entry
+_TYPES = ("application/json", "application/octet-stream")
+_LONGEST_HEAD = 200  # bytes of an entry's headers
 _OVERHEAD = 500  # bytes of Python objects around an entry, about
 
 
@@ -89,11 +92,11 @@ class ResultCache:
         exchange.cache, entry = "memory", self._memory.get(key)
         if entry is None and self._shared is not None:
             exchange.cache, entry = "shared", self._shared.get(key)
-            if entry is not None:
-                self._memory.put(key, entry)
         response = _unpacked(entry)
         if response is None:
             exchange.cache = "miss"
+        elif exchange.cache == "shared" and entry is not None:
+            self._memory.put(key, entry)
         return response
 
     def put(self, exchange: Exchange, response: Response) -> None:
@@ -110,12 +113,18 @@ def _packed(response: Response) -> bytes:
 
 
 def _unpacked(entry: bytes | None) -> Response | None:
-    """None also for an entry that is not one of ours: what others wrote into a shared tier is no answer."""
+    """None also for an entry that is not one of ours: what others wrote into a shared tier is no answer.
+
+    The headers are held against a fixed list, so nothing in them can be what HTTP does not allow.
+    """
     head, found, body = (entry or b"").partition(b"\n")
     try:
-        headers = json.loads(head) if found else None
-    except ValueError:
+        headers = json.loads(head) if found and len(head) <= _LONGEST_HEAD else None
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(headers, dict) or "Content-Type" not in headers:
+    if not isinstance(headers, dict) or not _STORED.issuperset(headers) or headers.get("Content-Type") not in _TYPES:
+        return None
+    length = headers.get("Inference-Header-Content-Length", "0")
+    if not (isinstance(length, str) and length.isascii() and length.isdigit() and int(length) <= len(body)):
         return None
     return Response(200, headers, body)

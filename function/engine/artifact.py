@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PORTABLE = "portable"
 GRAPH = "model.onnx"
 RECORD = "artifact.json"
+_SHARED = "../"  # of the files that all artifacts of a model share
 _SEAL = b',"crc32":'  # the record's last member: the CRC-32 of all bytes before it
 
 
@@ -31,13 +32,35 @@ def optimise_level(family: str) -> int:
 
 
 class Artifact:
-    """A checked artifact: `graph` is the path to load; `layout` is finished unless the family is portable."""
+    """A checked artifact: `graph` is the path to load, `graphs` are the small ones beside it, by name.
 
-    __slots__ = ("document", "family", "folder", "graph", "warning")
+    `weights` are the files of external data that shall not be mapped.
+    """
 
-    def __init__(self, folder: str, family: str, document: dict[str, Any], warning: str | None) -> None:
-        self.folder, self.family, self.document, self.warning = folder, family, document, warning
+    __slots__ = ("_identity", "document", "family", "folder", "graph", "graphs", "warning", "weights")
+
+    def __init__(self, folder: str, family: str, document: dict[str, Any], identity: tuple[int, int]) -> None:
+        self.folder, self.family, self.document, self._identity = folder, family, document, identity
         self.graph = os.path.join(folder, GRAPH)
+        self.warning: str | None = None
+        self.graphs: dict[str, bytes] = {}
+        self.weights: dict[str, bytes] = {}
+
+    def is_current(self) -> bool:
+        """Whether the folder is still the one that was checked, so that graph and weights are of one build."""
+        try:
+            return _identity(self.folder) == self._identity
+        except MismatchError:
+            return False
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    """Device and inode; MismatchError when there is no such folder."""
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        raise MismatchError(str(error)) from error
+    return status.st_dev, status.st_ino
 
 
 class MismatchError(Exception):
@@ -65,8 +88,10 @@ def read_record(folder: str) -> dict[str, Any]:
     return document
 
 
-def choose(model: Metadata, ort_version: str, available: frozenset[str]) -> Artifact:
+def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapped: bool = True) -> Artifact:
     """The artifact of the CPU's family if everything matches, else the portable one and a warning that says why.
+
+    Not `mapped`: its `weights` are in memory afterwards, the bytes that were checked.
 
     PredictError UNAVAILABLE when the portable one does not match either. A graph laid out for another CPU family
     predicts wrong classes without any error, so nothing is loaded on trust.
@@ -75,23 +100,23 @@ def choose(model: Metadata, ort_version: str, available: frozenset[str]) -> Arti
     try:
         if family is None:
             raise MismatchError(f"no artifact family fits the CPU flags {sorted(available)}")
-        return Artifact(*_check(model, family, ort_version, available), warning)
+        return _check(model, family, ort_version, available, mapped=mapped)
     except MismatchError as mismatch:
         warning = (
             f"{mismatch}; the portable artifact serves, loading takes longer. To mend: {prepare_command(model.folder)}"
         )
     try:
-        return Artifact(*_check(model, PORTABLE, ort_version, available), warning)
+        found = _check(model, PORTABLE, ort_version, available, mapped=mapped)
+        found.warning = warning
     except MismatchError as mismatch:
         raise PredictError(
             "UNAVAILABLE",
             f"model {model.name!r} cannot be loaded: {mismatch}; run: {prepare_command(model.folder)}",
         ) from None
+    return found
 
 
-def _check(
-    model: Metadata, family: str, ort_version: str, available: frozenset[str]
-) -> tuple[str, str, dict[str, Any]]:
+def _check(model: Metadata, family: str, ort_version: str, available: frozenset[str], *, mapped: bool) -> Artifact:
     folder = os.path.join(model.folder, family)
     path = os.path.join(folder, RECORD)
     document = read_record(folder)
@@ -110,19 +135,30 @@ def _check(
     missing = set(document["flags"]) - available
     if missing and family != PORTABLE:
         raise MismatchError(f"{path}: the CPU lacks {sorted(missing)}")
-    check_files(folder, document["files"])
+    found = Artifact(folder, family, document, _identity(folder))
+    contents = check_files(folder, document["files"], mapped=mapped)
     if document["files"]["../model.json"]["crc32"] != model.crc32:
         raise MismatchError(f"{path}: model.json was replaced while the model was loaded; ask again")
-    return folder, family, document
+    for name, content in contents.items():
+        if name.startswith(_SHARED):
+            found.graphs[name.removeprefix(_SHARED)] = content
+        elif name != GRAPH:
+            found.weights[name] = content
+    return found
 
 
-def check_files(folder: str, files: dict[str, dict[str, Any]], *, sha256: bool = False) -> None:
+def check_files(
+    folder: str, files: dict[str, dict[str, Any]], *, sha256: bool = False, mapped: bool = True
+) -> dict[str, bytes]:
     """Size and CRC-32 of each file (a path relative to `folder`) against artifact.json's record; MismatchError.
 
+    Files are mapped for that; the small ones beside the folder, and all when not `mapped`, are read instead, and their
+    bytes are returned. MemoryError when there is none for that.
     CRC-32 finds a flipped bit in 14 MB within 3.5 ms, a third of what sha256 takes.
     """
     import mmap
 
+    contents: dict[str, bytes] = {}
     for name, expected in files.items():
         path = os.path.join(folder, name)
         try:
@@ -130,17 +166,26 @@ def check_files(folder: str, files: dict[str, dict[str, Any]], *, sha256: bool =
                 size = os.fstat(file.fileno()).st_size
                 if size != expected["bytes"]:
                     raise MismatchError(f"{path} has {size} bytes, not {expected['bytes']}")
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    if zlib.crc32(content) != expected["crc32"]:
-                        raise MismatchError(f"{path} is damaged: its CRC-32 is not the one of artifact.json")
-                    if sha256:
-                        _check_sha256(path, content, expected["sha256"])
+                if mapped and not name.startswith(_SHARED):
+                    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                        _check_content(path, content, expected, sha256=sha256)
+                else:
+                    contents[name] = file.read()
+                    _check_content(path, contents[name], expected, sha256=sha256)
         except OSError as error:
+            import errno
+
+            if error.errno == errno.ENOMEM:  # a mapping needs address space
+                raise MemoryError(str(error)) from error
             raise MismatchError(str(error)) from error
+    return contents
 
 
-def _check_sha256(path: str, content: Buffer, expected: str) -> None:
-    import hashlib
+def _check_content(path: str, content: Buffer, expected: dict[str, Any], *, sha256: bool) -> None:
+    if zlib.crc32(content) != expected["crc32"]:
+        raise MismatchError(f"{path} is damaged: its CRC-32 is not the one of artifact.json")
+    if sha256:
+        import hashlib
 
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise MismatchError(f"{path} is damaged: its sha256 is not the one of artifact.json")
+        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+            raise MismatchError(f"{path} is damaged: its sha256 is not the one of artifact.json")

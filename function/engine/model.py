@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 from function.concurrency import Background
@@ -35,8 +34,11 @@ class Model:
         try:
             version = ort_capi.load_library().version
             # Reading and checking the files needs no GIL either: it passes while ORT initialises itself.
-            choosing = Background(lambda: artifact.choose(metadata, version, cpu.flags()))
+            mapped = bool(settings.map_weights)
+            choosing = Background(lambda: artifact.choose(metadata, version, cpu.flags(), mapped=mapped))
             ort_capi.get_library()
+        except MemoryError as error:
+            raise self._out_of_memory(error) from error
         except ort_capi.OrtError as error:  # it says how to mend the installation; preparing again would not
             raise PredictError("UNAVAILABLE", f"ONNX Runtime cannot be loaded: {error}") from error
         threads = settings.intra_op_threads or cpu.count(settings.function_memory_mb)
@@ -45,9 +47,16 @@ class Model:
         try:
             self.artifact: Artifact = choosing.result()
             level = artifact.optimise_level(self.artifact.family)
-            self._session = Session(self.artifact.graph, optimise=level, threads=threads)
+            weights = self.artifact.weights
+            self._session = Session(self.artifact.graph, optimise=level, threads=threads, weights=weights)
+            weights.clear()  # ORT has its own copy
+        except MemoryError as error:
+            raise self._out_of_memory(error) from error
         except ort_capi.OrtError as error:
             raise self._unavailable(str(error)) from error
+        if not self.artifact.is_current():  # the graph may be of one build and the weights of the other
+            reason = f"model {metadata.name!r} was replaced while it was loaded; ask again"
+            raise PredictError("UNAVAILABLE", reason)
         self._check_specs()
         if settings.verify_artifacts:
             self.verify()
@@ -55,6 +64,12 @@ class Model:
     def _unavailable(self, reason: str) -> PredictError:
         command = repository.prepare_command(self.metadata.folder)
         return PredictError("UNAVAILABLE", f"model {self.metadata.name!r} cannot be loaded: {reason}; run: {command}")
+
+    def _out_of_memory(self, error: MemoryError) -> PredictError:
+        mend = "give the process more, or serve a smaller model"
+        return PredictError(
+            "UNAVAILABLE", f"model {self.metadata.name!r} cannot be loaded: not enough memory ({error}); {mend}"
+        )
 
     def _check_specs(self) -> None:
         for side, said, found in (
@@ -90,7 +105,8 @@ class Model:
         """The named outputs (all when None) for tensors that fit the model's specs.
 
         Numbers from JSON become FP32 first, and a picture the model's input. PredictError INVALID_ARGUMENT when a
-        number is too large for FP32 or when the graph itself refuses the input.
+        number is too large for FP32 or when the graph itself refuses the input; MemoryError when there is not enough
+        for it.
         """
         from function.native.ort_capi import OrtError
 
@@ -100,6 +116,8 @@ class Model:
                 tensor.unrounded.document.free()  # several times the tensor's memory, which the inference can use
         try:
             return self._session.run(fitting, outputs)
+        except MemoryError:
+            raise
         except OrtError as error:
             raise invalid(f"model {self.metadata.name!r} cannot take this input: {error}") from error
 
@@ -130,18 +148,16 @@ class Model:
         return Tensor("FP32", tensor.shape, result["rounded"].data)
 
     def _graph(self, name: str) -> Session:
-        """One of the small graphs beside the artifact, checked and loaded on first need (0.5 ms)."""
+        """One of the small graphs beside the artifact, loaded on first need (0.5 ms) from the bytes that were checked:
+        the folder may hold another build by now."""
         from function.engine.session import OPTIMISE_NONE, Session
         from function.native.ort_capi import OrtError
 
         with self._graphs_lock:
             if name not in self._graphs:
-                beside = f"../{name}"
-                try:  # it may have been damaged since the artifact was chosen
-                    files = self.artifact.document["files"]
-                    artifact.check_files(self.artifact.folder, {beside: files[beside]})
-                    path = os.path.join(self.artifact.folder, beside)
-                    self._graphs[name] = Session(path, optimise=OPTIMISE_NONE, threads=1)
-                except (artifact.MismatchError, OrtError) as error:
+                try:
+                    content = self.artifact.graphs[name]
+                    self._graphs[name] = Session(content, optimise=OPTIMISE_NONE, threads=1)
+                except OrtError as error:
                     raise self._unavailable(str(error)) from error
             return self._graphs[name]

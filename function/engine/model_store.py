@@ -9,10 +9,10 @@ import shutil
 import time
 from contextlib import contextmanager
 
-from function.aws.credentials import AwsError
 from function.aws.download import download
+from function.aws.errors import AwsError
 from function.aws.s3 import S3, parse_uri
-from function.engine import artifact, repository
+from function.engine import artifact, private_folder, repository
 from function.errors import PredictError
 from function.native import cpu
 
@@ -35,26 +35,33 @@ class ModelStore:
 
     def __init__(self, settings: Settings) -> None:
         """PredictError (UNAVAILABLE) when MODEL_URI is no S3 URI."""
-        self._name, self._uri, self._cache = settings.model_name, settings.model_uri, settings.model_cache
+        self._name, self._uri = settings.model_name, settings.model_uri
         try:
             self._bucket, prefix = parse_uri(self._uri)
         except ValueError as error:
             raise self.unavailable(f"MODEL_URI: {error}") from None
         self._prefix = prefix.rstrip("/") + "/" if prefix else ""
         digest = hashlib.sha256(f"{settings.aws_endpoint_url} {self._uri}".encode()).hexdigest()[:16]
-        self._root = os.path.join(self._cache, digest)
+        cache = os.path.abspath(settings.model_cache)
+        self._root = os.path.join(cache, digest)
         self.folder = os.path.join(self._root, self._name, "prepared")
+        self._folders = (cache, self._root, os.path.dirname(self.folder), self.folder)
         self._s3 = S3(settings)
 
     def metadata(self) -> Metadata:
         """The model's metadata, its document fetched if need be; PredictError UNAVAILABLE with the reason."""
         path = os.path.join(self.folder, "model.json")
         with self._explained():
+            private_folder.check(self._folders)  # before anything in there is believed
             if not os.path.exists(path):
                 with self._locked():
                     if not os.path.exists(path):
                         _replace(path, self._document("model.json"))
-        return repository.read(self._root, self._name)
+        try:
+            return repository.read(self._root, self._name)
+        except PredictError as error:
+            self.discard()
+            raise self.unavailable(f"what came cannot be used: {error.message}") from error
 
     def fetch(self, ort_version: str) -> None:
         """Brings the artifact for this CPU and ONNX Runtime here, or the portable one where that is not published.
@@ -63,6 +70,10 @@ class ModelStore:
         UNAVAILABLE with the reason; nothing is left over, so that the next request tries again.
         """
         family = cpu.family(cpu.flags())
+        with self._explained():
+            private_folder.check(self._folders)
+            if family and os.path.isdir(os.path.join(self.folder, family)):
+                return  # also where nothing can be written
         with self._explained(), self._locked() as deadline:
             if family is None or not self._fetch_family(family, ort_version, deadline):
                 self._fetch_family(artifact.PORTABLE, None, deadline)
@@ -124,9 +135,7 @@ class ModelStore:
     def _locked(self) -> Iterator[float]:
         """One process at a time, the others wait; gives the time (monotonic) by which all must be done."""
         deadline = time.monotonic() + SECONDS
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        if os.stat(self._cache).st_uid != os.geteuid():
-            raise OSError(f"{self._cache} belongs to another user; set MODEL_CACHE to a folder of your own")
+        private_folder.make(self._folders)
         with open(f"{self._root}.lock", "wb") as lock:  # closing it, or dying, unlocks
             while True:
                 try:
@@ -136,7 +145,7 @@ class ModelStore:
                     if time.monotonic() > deadline:
                         raise TimeoutError(f"another process has been fetching it for {SECONDS:.0f} s") from None
                 time.sleep(_AGAIN)
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)  # `discard` may have come between
+            private_folder.make(self._folders)  # `discard` may have come between
             yield deadline
 
     @contextmanager
@@ -164,4 +173,6 @@ def _check(path: str, row: dict[str, Any]) -> None:
 def _replace(path: str, content: bytes) -> None:
     with open(f"{path}.part", "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # an empty file under the final name would not be fetched again
     os.replace(f"{path}.part", path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 
 from function.concurrency import Background
 from function.engine import repository
 from function.engine.model import Model
 from function.errors import PredictError
+from function.observability.telemetry import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Models:
     def _load(self, metadata: Metadata) -> Model:
         model = self._published(metadata) or Model(metadata, self._settings)
         if model.artifact.warning:
-            print(f"zeroserve: warning: {model.artifact.warning}", file=sys.stderr, flush=True)
+            warn(model.artifact.warning)
         self._models[metadata.name] = model
         return model
 
@@ -120,5 +120,7 @@ class Models:
         try:
             return Model(metadata, self._settings)
         except PredictError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise
             self._store.discard()  # what cannot be loaded is fetched again
             raise self._store.unavailable(f"what came cannot be loaded: {error.message}") from error

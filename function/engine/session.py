@@ -116,8 +116,12 @@ class Session:
 
     _handle = 0
 
-    def __init__(self, path: str, *, optimise: int, threads: int) -> None:
-        """Loads the ONNX file at `path`; `threads` work on one run. OrtError when ORT cannot load it."""
+    def __init__(self, model: str | bytes, *, optimise: int, threads: int, weights: Mapping[str, bytes] = {}) -> None:
+        """Loads an ONNX file, a path or its bytes; `threads` work on one run. OrtError when ORT cannot load it.
+
+        The files of external data that the graph names lie beside it and are mapped; those in `weights`, by name, are
+        copied from there instead.
+        """
         self._ort = get_library()
         options = self._ort.create("CreateSessionOptions")
         try:
@@ -125,7 +129,20 @@ class Session:
             self._ort.SetIntraOpNumThreads(options, threads)
             for key, value in _CONFIG.items():
                 self._ort.AddSessionConfigEntry(options, key, value)
-            self._handle = self._ort.create("CreateSession", self._ort.env, os.fsencode(path), options)
+            if weights:
+                count = len(weights)
+                self._ort.AddExternalInitializersFromFilesInMemory(
+                    options,
+                    (c_char_p * count)(*map(os.fsencode, weights)),
+                    (c_char_p * count)(*weights.values()),
+                    (c_size_t * count)(*map(len, weights.values())),
+                    count,
+                )
+            if isinstance(model, str):
+                self._handle = self._ort.create("CreateSession", self._ort.env, os.fsencode(model), options)
+            else:
+                arguments = (self._ort.env, model, len(model), options)
+                self._handle = self._ort.create("CreateSessionFromArray", *arguments)
         finally:
             self._ort.ReleaseSessionOptions(options)
         self.inputs = self._specs("Input")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from function.native import cpu, ort_capi
+from function.observability.telemetry import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def verify(models: Models) -> None:
     asked = subprocess.run(command, env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True)
     found = frozenset(asked.stdout.split())
     if found != cpu.flags():
-        print(f"zeroserve: warning: restored on a CPU with {sorted(found)}: loading anew", file=sys.stderr, flush=True)
+        warn(f"restored on a CPU with {sorted(found)}: loading anew")
         cpu.restored_on(found)
         ort_capi.reload()
         models.reload()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from urllib.parse import quote
 
-from function.aws.credentials import AwsError
+from function.aws.errors import AwsError
 from function.aws.s3 import S3, parse_uri
 from function.codecs import json_body
 from function.errors import PredictError, invalid
@@ -13,7 +12,7 @@ from function.events.direct import FORMS, route_for_payload
 from function.exchange import Exchange, Trace
 from function.limits import LIMITS
 from function.messages import Request, error_response
-from function.observability.telemetry import report
+from function.observability.telemetry import report, warn
 from function.settings import xray_header
 
 TYPE_CHECKING = False
@@ -59,7 +58,7 @@ class BatchProcessor:
         """None when the item is done, else why it is not. Never raises; writes one line of log."""
         if item.uri and item.uri.endswith(SUFFIX):
             mend = "narrow the notification's prefix or suffix, or set RESULT_URI to another bucket"
-            print(f"zeroserve: warning: {item.uri!r} is a result and is no input; {mend}", file=sys.stderr, flush=True)
+            warn(f"{item.uri} is a result and is no input; {mend}")
             return None  # refused, not failed: trying it again would not help
         exchange = self._exchange(item)
         try:

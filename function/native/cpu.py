@@ -23,23 +23,28 @@ FAMILIES = {
 }
 
 
-_restored: frozenset[str] | None = None
+_known: frozenset[str] | None = None
 
 
 def restored_on(available: frozenset[str]) -> None:
     """From now on `flags` answers with these: the process was restored on another CPU than it started on."""
-    global _restored  # noqa: PLW0603  (the CPU is the process's)
-    _restored = available
+    global _known  # noqa: PLW0603  (the CPU is the process's)
+    _known = available
 
 
 def flags() -> frozenset[str]:
-    """The flags of FAMILIES that CPU and operating system both allow; empty where nobody can tell.
+    """The flags of FAMILIES that CPU and operating system both allow; empty where nobody can tell. Asked once."""
+    global _known  # noqa: PLW0603
+    if _known is None:
+        _known = _ask()
+    return _known
 
-    x86: glibc's `__x86_get_cpuid_feature_leaf` (sys/platform/x86.h, glibc >= 2.33) runs CPUID and XGETBV as MLAS does,
-    so an emulator answers for the CPU it plays; /proc/cpuinfo would name the host's.
+
+def _ask() -> frozenset[str]:
+    """x86: glibc's `__x86_get_cpuid_feature_leaf` (sys/platform/x86.h, glibc >= 2.33) asks by CPUID and XGETBV as MLAS
+    does, so an emulator answers for the CPU it plays; /proc/cpuinfo would name the host's. Not for each request: ctypes
+    keeps the types that are made here for ever.
     """
-    if _restored is not None:
-        return _restored
     if sys.platform != "linux":
         return frozenset()
     if os.uname().machine == "aarch64":

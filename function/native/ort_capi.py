@@ -28,6 +28,7 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "GetErrorMessage": (2, False, (_P,)),
     "CreateEnv": (3, True, (c_int, c_char_p, _PP)),
     "CreateSession": (7, True, (_P, c_char_p, _P, _PP)),
+    "CreateSessionFromArray": (8, True, (_P, c_char_p, c_size_t, _P, _PP)),
     "Run": (9, True, (_P, _P, POINTER(c_char_p), _PP, c_size_t, POINTER(c_char_p), c_size_t, _PP)),
     "CreateSessionOptions": (10, True, (_PP,)),
     "SetSessionGraphOptimizationLevel": (23, True, (_P, c_int)),
@@ -64,9 +65,14 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "AddSessionConfigEntry": (130, True, (_P, c_char_p, c_char_p)),
     "CreateAndRegisterAllocator": (144, True, (_P, _P, _P)),
     "GetResizedStringTensorElementBuffer": (252, True, (_P, c_size_t, c_size_t, _PP)),
+    "AddExternalInitializersFromFilesInMemory": (
+        279,
+        True,
+        (_P, POINTER(c_char_p), POINTER(c_char_p), POINTER(c_size_t), c_size_t),
+    ),
 }
 # What takes long. Giving the GIL up for the others means to wait for it after each of their microseconds.
-_WITHOUT_GIL = {"CreateEnv", "CreateSession", "ReleaseSession", "Run"}
+_WITHOUT_GIL = {"CreateEnv", "CreateSession", "CreateSessionFromArray", "ReleaseSession", "Run"}
 
 
 class OrtError(Exception):
@@ -75,6 +81,19 @@ class OrtError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class OrtMemoryError(OrtError, MemoryError):
+    """ONNX Runtime could not have the memory that it asked for; it goes on."""
+
+
+# ORT has no error code for it: what operator new, its arena, mmap and thread creation say.
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "Cannot allocate memory", "pthread_create")
+_NO_MAPPING = "failed to map segment from shared object"  # with a reason behind it unless it is memory
+
+
+def _error(code: int, message: str) -> OrtError:
+    return (OrtMemoryError if any(each in message for each in _NO_MEMORY) else OrtError)(code, message)
 
 
 def find_library() -> str:
@@ -102,6 +121,8 @@ class Library:
         try:
             library = ctypes.CDLL(path)
         except OSError as error:  # cut short, or built for another machine
+            if str(error).endswith(_NO_MAPPING) or isinstance(_error(3, str(error)), MemoryError):
+                raise OrtMemoryError(3, str(error)) from error
             raise OrtError(3, f"{error}; install it anew: {_INSTALL}") from error
         library.OrtGetApiBase.restype = POINTER(c_void_p)
         base = library.OrtGetApiBase()
@@ -117,10 +138,12 @@ class Library:
             function = prototype(table[position])
             setattr(self, name, self._checked(function) if has_status else function)
         self.env = 0
+        self.spent = False  # what a failed initialisation leaves in the library makes each later one fail
 
     def initialise(self) -> None:
-        """Makes ORT's environment, 15 ms, the GIL free; OrtError when ORT cannot."""
+        """Makes ORT's environment, 15 ms, the GIL free; OrtError when ORT cannot, and then never with this copy."""
         initialising.set()
+        self.spent = True
         env = self.create("CreateEnv", LOG_ERROR, b"zeroserve")
         self.allocator = self.create("GetAllocatorWithDefaultOptions")
         self.memory = self.create("CreateCpuMemoryInfo", 0, 0)
@@ -132,7 +155,7 @@ class Library:
         def call(*arguments: object) -> None:
             status = function(*arguments)
             if status:
-                error = OrtError(self.GetErrorCode(status), self.GetErrorMessage(status).decode(errors="replace"))
+                error = _error(self.GetErrorCode(status), self.GetErrorMessage(status).decode(errors="replace"))
                 self.ReleaseStatus(status)
                 raise error
 
@@ -168,7 +191,11 @@ def get_library() -> Library:
     found = load_library()
     if not found.env:
         with _api_lock:
+            if _api is not None:
+                found = _api  # another thread may have replaced it
             if not found.env:
+                if found.spent:
+                    return _replaced()
                 found.initialise()
     return found
 
@@ -176,13 +203,20 @@ def get_library() -> Library:
 def reload() -> None:
     """Puts a second copy of the library in place of the first, which chose its kernels for the CPU it was loaded on.
 
-    Sessions that exist keep the first. A copy of the file, as the loader would give back the one that it has.
+    Sessions that exist keep the first.
     """
+    with _api_lock:
+        _replaced()
+
+
+def _replaced() -> Library:
+    """A copy of the file, as the loader would give back the one that it has; _api_lock is held."""
     import shutil
     import tempfile
 
     global _api  # noqa: PLW0603
-    with _api_lock, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         copy = Library(shutil.copy(find_library(), folder))
-        copy.initialise()
-        _api = copy
+    copy.initialise()
+    _api = copy
+    return copy

@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 NAMESPACE = "zeroserve"
 
 
+def one_line(text: str) -> str:
+    """The text with all that is not printable escaped, line ends and terminal sequences first of all: \\n, \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def warn(message: str) -> None:
+    """One line of standard error, whatever the message quotes; a full disk or closed pipe there fails no request."""
+    try:
+        sys.stderr.write(f"zeroserve: warning: {one_line(message)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # ValueError: closed
+        pass
+
+
 def server_timing(exchange: Exchange) -> str:
     """The header's value (W3C Server Timing): phases in milliseconds, and `cold` on a first answer."""
     entries = [f"{name};dur={value:.2f}" for name, value in exchange.phases.items()]

@@ -17,7 +17,7 @@ from botocore.credentials import Credentials
 
 from function.aws import client
 from function.aws.client import Aws, AwsRequest
-from function.aws.credentials import AwsError
+from function.aws.errors import AwsError
 from function.aws.s3 import S3, parse_uri
 from function.settings import Settings
 

@@ -117,6 +117,54 @@ def test_a_hit_needs_no_model(
     assert caches(capsys) == ["shared"]
 
 
+JSON = b'"Content-Type": "application/json"'
+FORGED = {
+    "nothing": b"",
+    "no headers": b"{}\n{}",
+    "no object": b"[1]\n{}",
+    "not JSON": b"\xff\xfe\n{}",
+    "nested": b"[" * 100_000 + b"\n{}",
+    "a number": b'{"Content-Type": 1}\n{}',
+    "a list": b'{"Content-Type": ["application/json"]}\n{}',
+    "a page": b'{"Content-Type": "text/html"}\n<script>alert(1)</script>',
+    "line ends": b'{"Content-Type": "application/json\\r\\nSet-Cookie: a=b"}\n{}',
+    "not Latin-1": b'{"Content-Type": "application/json", "Inference-Header-Content-Length": "\\u0663"}\n{}',
+    "a surrogate": b'{"Content-Type": "application/json\\ud800"}\n{}',
+    "another header": b"{" + JSON + b', "Set-Cookie": "a=b"}\n{}',
+    "a name with a line end": b"{" + JSON + b', "X\\r\\nY": "a"}\n{}',
+    "a length that is a number": b"{" + JSON + b', "Inference-Header-Content-Length": 2}\n{}',
+    "a length below zero": b"{" + JSON + b', "Inference-Header-Content-Length": "-1"}\n{}',
+    "a length beyond the body": b"{" + JSON + b', "Inference-Header-Content-Length": "3"}\n{}',
+    "endless headers": b"{" + JSON + b', "Inference-Header-Content-Length": "' + b"0" * 300_000 + b'"}\n{}',
+}
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_an_entry_that_others_wrote_is_a_miss(
+    digits_prepared: Path,
+    variables: dict[str, str],
+    valkey: Valkey,
+    forged: bytes,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither served nor a failure; the right answer is worked out and takes its place."""
+    url = f"valkey://127.0.0.1:{valkey.port}"
+    right = cached(digits_prepared, variables, url).post(V2, body(9))
+    assert right.status == 200
+    with socket.create_connection(("127.0.0.1", valkey.port)) as raw:
+        raw.sendall(b"KEYS *\r\n")
+        key = raw.recv(1000).split(b"\r\n")[2]
+        raw.sendall(b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(forged), forged))
+        assert raw.recv(1000) == b"+OK\r\n"
+    capsys.readouterr()
+    both = variables | {"RESULT_CACHE_BYTES": "100000"}
+    answers = [cached(digits_prepared, both, url).post(V2, body(9)) for _ in range(2)]
+    assert [(each.status, each.body) for each in answers] == [(200, right.body)] * 2
+    assert {each.headers["content-type"] for each in answers} == {"application/json"}
+    assert caches(capsys) == ["miss", "shared"]
+
+
 @pytest.mark.usefixtures("patient")
 def test_a_password_and_tls(tmp_path: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

@@ -527,6 +527,35 @@ def test_interrupted_command_goes_on(source: Source, folder: Path) -> None:
     assert source.requests == [("/a", None), ("/a", "bytes=300000-")]
 
 
+def test_killed_command_goes_on(source: Source, folder: Path) -> None:
+    """kill -9: what came is kept, the lock is nobody's, and the same command fetches the rest alone."""
+    url = source.url("/a", hanging(source, DATA[:300_000]), send(DATA))
+    command = [sys.executable, "-m", "models.pull", str(folder), "--source", url]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not part_of(folder).exists() or part_of(folder).stat().st_size < 300_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    assert files(folder) == {"model.toml", "toy.onnx.part"}
+    assert subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode == 0
+    assert_pulled(folder)
+    assert source.requests == [("/a", None), ("/a", "bytes=300000-")]
+
+
+def test_what_a_hostile_server_says_is_shown_escaped(
+    source: Source, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(404, "gone\x1b[2J")
+        handler.end_headers()
+
+    assert main([str(folder), "--source", source.url("/a", reply)]) == 1
+    error = capsys.readouterr().err
+    assert "\x1b" not in error
+    assert "HTTP 404 gone\\x1b[2J" in error
+
+
 def test_mobilenetv2_manifest() -> None:
     model = manifest.read(manifest.folder_of("mobilenetv2"))
     assert len(model.file.sources) == 2

@@ -151,7 +151,7 @@ def test_what_is_not_ours_is_no_answer(metadata: Metadata, monkeypatch: pytest.M
         exchange = Exchange(Request("POST", "/classify", {}, {}, b""))
         assert cache.get(exchange, metadata.fingerprint, "1") is None
         assert exchange.cache == "miss"
-    monkeypatch.setattr(LRUCache, "get", lambda *_: b'{"Content-Type": "text/plain"}\na\nb')
+    monkeypatch.setattr(LRUCache, "get", lambda *_: b'{"Content-Type": "application/json"}\na\nb')
     found = cache.get(exchange, metadata.fingerprint, "1")
     assert isinstance(found, Response)
     assert found.body == b"a\nb"

@@ -33,7 +33,7 @@ def test_another_cpu_gets_another_artifact_and_another_library(
 ) -> None:
     inputs = golden.inputs(models.metadata("digits").inputs)
     before, library = golden.answer(models.get("digits").run(inputs)), ort_capi.get_library()
-    monkeypatch.setattr(cpu, "_restored", None)
+    monkeypatch.setattr(cpu, "_known", None)
     monkeypatch.setattr(ort_capi, "_api", library)
     monkeypatch.setattr(
         subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, stdout="avx fma", stderr="")

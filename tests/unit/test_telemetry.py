@@ -13,7 +13,7 @@ import pytest
 from function.errors import STATUS_OF_CODE, PredictError
 from function.exchange import Exchange, Trace
 from function.messages import Request, Response, error_response
-from function.observability.telemetry import finish, log_line, report
+from function.observability.telemetry import finish, log_line, report, warn
 from function.settings import Settings
 from tests.contract.client import new_client
 
@@ -164,3 +164,26 @@ def test_each_event_is_one_line(digits_prepared: Path, capsys: pytest.CaptureFix
     told = [(each["source"], each["route"], each["status"]) for each in found]
     assert told == [("http", "/health", 200), ("http", "", 404), ("direct", "/classify", 400)]
     assert "secret" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("s3://b/plain é 漢 key.png", "s3://b/plain é 漢 key.png"),
+        ('a\n{"level": "INFO"}', 'a\\n{"level": "INFO"}'),
+        ("a\r\nb\tc", "a\\r\\nb\\tc"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("a\x85b\u2028c\x00", "a\\x85b\\u2028c\\x00"),
+        ("a\ud800", "a\\ud800"),
+    ],
+)
+def test_a_warning_is_one_line_whatever_it_quotes(text: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    warn(text)
+    assert capsys.readouterr().err == f"zeroserve: warning: {line}\n"
+
+
+def test_a_closed_standard_error_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stderr", closed)
+    warn("nobody reads this")
