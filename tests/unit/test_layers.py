@@ -27,7 +27,7 @@ FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in
 
 # What is not in the standard library -> who may import it. So numpy and onnxruntime stay out.
 THIRD_PARTY = {
-    "PIL": {"codecs.image"},
+    "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
     "pybase64": {"cache.dynamodb", "events.http_event", "codecs.image"},
     "httptools": {"server.uvicorn_protocol"},
