@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from function.codecs import exif, image_cost, image_decoders, image_header
 from function.errors import PredictError, invalid
 from function.tensor import PixelTensor
 
 TYPE_CHECKING = False  # `import typing` costs 5 ms of a cold start; type checkers take this name as true
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFile import ImageFile
     from typing_extensions import Buffer
 
-# More than any phone's 50-megapixel camera gives. Pillow needs up to 8 bytes for each pixel, so 512 MB here.
-MAX_PIXELS = 64_000_000
+    from function.codecs.image_header import Header
+
+MAX_PIXELS = 64_000_000  # more than any phone's 50-megapixel camera gives
+
+LARGE = 32 * 1024 * 1024  # bytes; what such a picture took is given back to the system
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the size that the rule
 # asks for: 2 to 5 times as fast. The filter still does the last step, so photographs' pixels stay within 6 of 255.
@@ -58,26 +61,43 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     pixel shows the colour stored under it. 16-bit samples keep their high byte. The format is told by the
     first bytes; a Content-Type is not looked at.
 
-    PredictError: 400 for an empty, cut or damaged picture; 413 for more than MAX_PIXELS, told by the header
-    before anything is decoded; 415 for another format.
+    PredictError: 400 for an empty, cut or damaged picture; 413 for more than MAX_PIXELS or more memory than there is,
+    told by the header before anything is decoded; 415 for another format; 503 when others keep the memory too long.
     """
-    import io
+    from function.limits import LIMITS  # the app has it
 
     name = _format(body)
-    plugin = _plugin(name)
-    from PIL.Image import DecompressionBombError
-
     try:
-        return _pixels(plugin(io.BytesIO(body)), rule)
-    except PredictError:
-        raise
-    except DecompressionBombError as error:  # a WebP that Pillow refuses by its header before we can
-        raise _too_large(f"this picture has more than {_MEGAPIXELS}") from error
-    except MemoryError as error:
-        raise _too_large("this picture needs more memory than the function has") from error
+        header = image_header.read(body if isinstance(body, bytes) else bytes(body), name)
+    except (ValueError, IndexError) as error:
+        raise _damaged(name, error) from error
+    width, height = header.size
+    if not width or not height:
+        raise _damaged(name, "it has no pixels")
+    _check_size((width, height), "this picture has")
+    targets = [_target(header, rule, on_its_side=on_its_side) for on_its_side in (False, True)]
+    _check_size(targets[0], f"with its shorter side made {rule.resize_to}, this picture would have")
+    cost = max(image_cost.peak(header, DRAFT_MARGIN, target, rule.filter) for target in targets)
+    with LIMITS.hold(cost, f"this {name} picture of {width} x {height} pixels"):
+        try:
+            return _decode(header, name, rule)
+        finally:
+            if cost > LARGE:
+                from function.native import malloc
+
+                malloc.give_back()
+
+
+def _decode(header: Header, name: str, rule: ImageRule) -> PixelTensor:
+    """Its errors have no cause, whose frames would keep the pixels in memory."""
+    try:
+        return _pixels(image_decoders.opened(header, name), header, rule)
+    except MemoryError:
+        problem = _too_large("this picture needs more memory than the function has")
     # Pillow meets damage with OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError and more.
-    except Exception as error:
-        raise invalid(f"this {name} picture is damaged: {error}; send a whole {FORMATS} file") from error
+    except Exception as error:  # noqa: BLE001
+        problem = _damaged(name, error)
+    raise problem
 
 
 def _format(body: Buffer) -> str:
@@ -96,29 +116,9 @@ def _format(body: Buffer) -> str:
     )
 
 
-def _plugin(name: str) -> type[ImageFile]:
-    """One format's reader: 26-30 ms to import, 5 ms less than PIL.Image.open, which imports five first."""
-    import warnings
-
-    # Pillow warns of odd metadata that does not touch the pixels. At each call, as tests reset the filters.
-    warnings.filterwarnings("ignore", module="PIL")
-    if name == "JPEG":
-        from PIL.JpegImagePlugin import JpegImageFile
-
-        return JpegImageFile
-    if name == "PNG":
-        from PIL.PngImagePlugin import PngImageFile
-
-        return PngImageFile
-    from PIL.WebPImagePlugin import WebPImageFile
-
-    return WebPImageFile
-
-
-def _pixels(image: ImageFile, rule: ImageRule) -> PixelTensor:
+def _pixels(image: Image, header: Header, rule: ImageRule) -> PixelTensor:
     from PIL.Image import Resampling, Transpose
 
-    _check_size(image.size, "this picture has")
     turns = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
@@ -128,16 +128,20 @@ def _pixels(image: ImageFile, rule: ImageRule) -> PixelTensor:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    orientation = _orientation(image)
-    on_its_side = orientation >= 5
+    orientation = exif.orientation(header.exif, header.xmp)
     height, width = rule.size
-    upright = _resized(image.size[::-1] if on_its_side else image.size, rule)
-    _check_size(upright, f"with its shorter side made {rule.resize_to}, this picture would have")
-    target = upright[::-1] if on_its_side else upright
+    target = _target(header, rule, on_its_side=orientation >= 5)
     # Only JPEG has drafts. The box is the picture's exact place in the draft, whose size is rounded up.
     draft = image.draft(None, (target[0] * DRAFT_MARGIN, target[1] * DRAFT_MARGIN))
     # Resized before it is turned, as that moves fewer pixels.
-    result = _rgb(image).resize(target, Resampling[rule.filter.upper()], draft[1] if draft else None)
+    resampling, box = Resampling[rule.filter.upper()], draft[1] if draft else (0, 0, *image.size)
+    result = image_decoders.resizable(image)
+    if result.mode in ("LA", "RGBA"):  # resize() would first work the alpha into a copy
+        result = result._new(result.im.resize(target, resampling, box))
+    else:
+        result = result.resize(target, resampling, box)
+    if result.mode != "RGB":
+        result = result.convert("RGB")
     if orientation in turns:
         result = result.transpose(turns[orientation])
     if result.size != (width, height):
@@ -146,38 +150,19 @@ def _pixels(image: ImageFile, rule: ImageRule) -> PixelTensor:
     return PixelTensor((1, height, width, 3), result.tobytes())
 
 
+def _target(header: Header, rule: ImageRule, *, on_its_side: bool) -> tuple[int, int]:
+    """(width, height) after resizing, as the picture is stored."""
+    if on_its_side:
+        return _resized(header.size[::-1], rule)[::-1]
+    return _resized(header.size, rule)
+
+
 def _resized(size: tuple[int, int], rule: ImageRule) -> tuple[int, int]:
     """(width, height) before the crop; the longer side is rounded to the nearest."""
     if rule.resize == "stretch":
         return rule.size[1], rule.size[0]
     shorter = min(size)
     return round(size[0] * rule.resize_to / shorter), round(size[1] * rule.resize_to / shorter)
-
-
-def _orientation(image: ImageFile) -> int:
-    """EXIF tag 0x0112, 1 to 8; 1, as stored, where there is none or it cannot be read, as viewers do.
-
-    Reading it costs 4 ms once, for Pillow's TIFF reader, and only where a picture has EXIF data.
-    """
-    if image.format != "JPEG":
-        image.load()  # here, so that its errors are not taken for those of the EXIF data, which may come last
-    try:
-        value = image.getexif().get(0x0112)
-    except Exception:  # noqa: BLE001
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _rgb(image: Image) -> Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode == "I;16":
-        from PIL.Image import frombytes
-
-        # convert() would cut values above 255 to 255.
-        image = frombytes("L", image.size, image.tobytes()[1::2])
-    image.info.pop("transparency", None)  # dropped all the same, but convert() would first work it out
-    return image.convert("RGB")
 
 
 def _check_size(size: tuple[int, int], what: str) -> None:
@@ -189,21 +174,29 @@ def _too_large(message: str) -> PredictError:
     return PredictError("PAYLOAD_TOO_LARGE", f"{message}; send a smaller picture")
 
 
+def _damaged(name: str, how: object) -> PredictError:
+    return invalid(f"this {name} picture is damaged: {how}; send a whole {FORMATS} file")
+
+
 def from_base64(text: str | bytes) -> bytes:
-    """The bytes of padded, standard base64, line breaks allowed, or of a base64 data: URL; else a 400."""
+    """The bytes of padded, standard base64, line breaks allowed, or of a base64 data: URL; else a 400.
+
+    `text` is copied only to leave out a data: URL's head, or line breaks.
+    """
     from pybase64 import b64decode  # 1 ms; 9 times as fast as the standard library's
 
-    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-    if raw[:5].lower() == b"data:":
-        head, _, raw = raw.partition(b",")
-        if not head.lower().endswith(b";base64"):
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
             raise invalid("this data: URL is not base64: ';base64,' is expected before the picture")
-    if b"\n" in raw:
-        raw = raw.replace(b"\r\n", b"").replace(b"\n", b"")
+    if "\n" in text:
+        text = text.replace("\r\n", "").replace("\n", "")
     try:
-        return b64decode(raw, validate=True)
+        return b64decode(text, validate=True)
     except ValueError as error:
         raise invalid(
-            f"the picture's {len(raw)} characters are not base64: A-Z, a-z, 0-9, '+' and '/', "
+            f"the picture's {len(text)} characters are not base64: A-Z, a-z, 0-9, '+' and '/', "
             "with '=' to a multiple of 4, are expected"
         ) from error

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 # The part that is taken: one of these field names, or the first one with a file name.
 FIELDS = ("image", "file")
 
+# curl and browsers write two lines, of about 150 bytes, before a file. Fields before the picture count as well.
+MAX_HEAD = 16 * 1024  # bytes of one part's head
+MAX_HEAD_LINES = 32
+MAX_PARTS = 100
+MAX_LOOK_ALIKES = 1000  # lines of one part that begin like a delimiter and are none
+MAX_NAMED, MAX_NAME = 10, 60  # fields, and characters of one, in the message that there is no file
+
 _HINT = "send it as curl -F image=@picture.jpg does"
 
 
@@ -18,7 +25,7 @@ def first_file(body: Body, content_type: str) -> Body:
     """The content of the first part that is named image or file, or has a file name.
 
     `content_type`: the request's Content-Type with its boundary. PredictError 400 for a body that is not well
-    formed up to the end of that part, or has no such part.
+    formed up to the end of that part, has no such part among its first MAX_PARTS, or a longer head before one.
     """
     delimiter = b"--" + _boundary(content_type)
     start = 0 if body.startswith(delimiter) else _next_delimiter(body, delimiter, 0)
@@ -26,16 +33,23 @@ def first_file(body: Body, content_type: str) -> Body:
     while start >= 0:
         line = start + len(delimiter)
         if body.startswith(b"--", line):
-            found = ", ".join(map(repr, fields)) or "none"
-            raise invalid(f"the form has no file in a field named image; its fields are: {found}; {_HINT}")
-        line_end = body.find(b"\r\n", line)
-        head_end = body.find(b"\r\n\r\n", line_end)  # at once, in a part without headers
-        if line_end < 0 or head_end < 0 or body[line:line_end].strip():
+            raise invalid(f"the form has no file in a field named image; its fields are: {_named(fields)}; {_HINT}")
+        if len(fields) == MAX_PARTS:
+            raise invalid(f"the first {MAX_PARTS} parts of the form have no file; send the picture before others")
+        line_end = _line_end(body, line)
+        if line_end < 0:
             break
+        head_end = body.find(b"\r\n\r\n", line_end, line_end + MAX_HEAD + 4)  # at once, in a part without headers
+        if head_end < 0 and len(body) - line_end <= MAX_HEAD:
+            break
+        head = body[line_end : head_end if head_end >= 0 else line_end + MAX_HEAD]
+        if head_end < 0 or head.count(b"\r\n") > MAX_HEAD_LINES:
+            limit = f"{MAX_HEAD // 1024} KiB or {MAX_HEAD_LINES} lines"
+            raise invalid(f"the head of part {len(fields) + 1} of the form is longer than {limit}; {_HINT}")
         end = _next_delimiter(body, delimiter, head_end + 2)
         if end < 0:
             break
-        parameters = _disposition(body[line_end:head_end])
+        parameters = _disposition(head)
         if parameters.get("name") in FIELDS or "filename" in parameters or "filename*" in parameters:
             return body[head_end + 4 : end - 2]
         fields.append(parameters.get("name", ""))
@@ -43,22 +57,36 @@ def first_file(body: Body, content_type: str) -> Body:
     raise invalid(f"the form is cut off, or not multipart/form-data with this boundary; {_HINT}")
 
 
+def _named(fields: list[str]) -> str:
+    if not fields:
+        return "none"
+    names = ", ".join(repr(name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}...") for name in fields[:MAX_NAMED])
+    return f"{names} and {len(fields) - MAX_NAMED} more" if len(fields) > MAX_NAMED else names
+
+
+def _line_end(body: Body, start: int) -> int:
+    """Where the line of a delimiter that ends at `start` ends, else -1: nothing but blanks may follow, and not many."""
+    end = body.find(b"\r\n", start, start + MAX_HEAD)
+    return end if end >= 0 and not body[start:end].strip() else -1
+
+
 def _boundary(content_type: str) -> bytes:
     boundary = _parameters(content_type).get("boundary", "")
     if not 1 <= len(boundary) <= 70 or not boundary.isascii():
-        raise invalid(f"{content_type!r} must name a boundary of 1 to 70 ASCII characters; {_HINT}")
+        raise invalid(f"{content_type[:200]!r} must name a boundary of 1 to 70 ASCII characters; {_HINT}")
     return boundary.encode()
 
 
 def _next_delimiter(body: Body, delimiter: bytes, start: int) -> int:
     """Where the next delimiter line begins, else -1. A line of content may begin with the same bytes."""
-    while (start := body.find(b"\r\n" + delimiter, start)) >= 0:
-        start += 2
+    for _ in range(MAX_LOOK_ALIKES):
+        start = body.find(b"\r\n" + delimiter, start) + 2
         line = start + len(delimiter)
-        line_end = body.find(b"\r\n", line)
-        if body.startswith(b"--", line) or (line_end >= 0 and not body[line:line_end].strip()):
+        if start < 2:
+            return -1
+        if body.startswith(b"--", line) or _line_end(body, line) >= 0:
             return start
-    return -1
+    raise invalid(f"a part has more than {MAX_LOOK_ALIKES} lines that begin like the boundary; choose another boundary")
 
 
 def _disposition(head: Body) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from email.message import EmailMessage
 from email.mime.multipart import MIMEMultipart
 
@@ -163,6 +164,75 @@ def test_the_email_package_reads_and_writes_the_same(content: bytes) -> None:
     body = written.partition(b"\r\n\r\n")[2]
     payload = item.as_bytes(policy=item.policy.clone(linesep="\r\n")).partition(b"\r\n\r\n")[2]
     assert first_file(body, message["Content-Type"].replace("\n", "")) == payload
+
+
+# Limits
+
+
+def refused(body: bytes) -> str:
+    with pytest.raises(PredictError) as caught:
+        first_file(body, "multipart/form-data; boundary=b")
+    assert caught.value.status == 400
+    return caught.value.message
+
+
+def test_a_head_of_16_kib_is_taken_and_a_longer_one_is_not() -> None:
+    disposition = "Content-Disposition: form-data; name=image\r\nX: "
+    fitting = "x" * (16 * 1024 - len(disposition) - 2)
+    assert first_file(form((disposition + fitting, b"pixels")), "multipart/form-data; boundary=b") == b"pixels"
+    for more in ("x", "x" * 100_000):
+        assert "head of part 1 of the form is longer than 16 KiB" in refused(form((disposition + fitting + more, b"")))
+    assert "head of part 2 of the form" in refused(form(part("name=a"), (disposition + fitting + "x", b"")))
+
+
+def test_a_head_of_32_lines_is_taken_and_a_longer_one_is_not() -> None:
+    lines = [*["X: y"] * 31, "Content-Disposition: form-data; name=image"]
+    assert first_file(form(("\r\n".join(lines), b"pixels")), "multipart/form-data; boundary=b") == b"pixels"
+    assert "longer than 16 KiB or 32 lines" in refused(form(("\r\n".join(["X: y", *lines]), b"pixels")))
+
+
+def test_a_file_among_the_first_100_parts_is_found_and_no_later_one() -> None:
+    others = [part(f"name=f{number}", b"1") for number in range(100)]
+    assert first_file(form(*others[:99], part("name=image")), "multipart/form-data; boundary=b") == b"pixels"
+    assert "first 100 parts of the form have no file" in refused(form(*others, part("name=image")))
+
+
+def test_the_message_names_ten_fields_in_short() -> None:
+    message = refused(form(*(part(f"name=f{number}{'x' * 500}", b"1") for number in range(12))))
+    assert message.count("f9x") == 1
+    assert "and 2 more" in message
+    assert len(message) < 1000
+    assert "f9'; send" in refused(form(*(part(f"name=f{number}", b"1") for number in range(10))))
+
+
+def test_lines_that_look_like_the_boundary() -> None:
+    content = b"\r\n--bx" * 900
+    assert first_file(form(part("name=image", content)), "multipart/form-data; boundary=b") == content
+    assert "choose another boundary" in refused(form(part("name=image", content * 2)))
+
+
+DISPOSITION = b"--b\r\nContent-Disposition: form-data; name="
+HOSTILE: dict[str, tuple[bytes, bytes, int, bytes]] = {  # what stands before, what is repeated, how often, the end
+    "16 million lines": (b"--b\r\n", b"a\r\n", 16_000_000, b"\r\n1\r\n--b--\r\n"),
+    "1.2 million parts": (b"", DISPOSITION + b"f\r\n\r\n1\r\n", 1_200_000, b"--b--"),
+    "8 million lines like the boundary": (b"--b\r\nX: y\r\n\r\n", b"\r\n--bx", 8_000_000, b"\r\n--b--"),
+    "a head without an end": (b"--b\r\n", b"a: b\r\n", 10_000_000, b""),
+    "blanks behind each boundary": (b"--b\r\n\r\n\r\n", b"\r\n--b" + bytes(60_000).replace(b"\0", b" "), 1000, b""),
+    "a name of 60 MB": (DISPOSITION, b"x;", 30_000_000, b""),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_form_needs_little_memory_beside_itself(name: str) -> None:
+    before, repeated, times, end = HOSTILE[name]
+    body = before + repeated * times + end
+    tracemalloc.start()
+    try:
+        refused(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_damage_is_a_400_or_a_part() -> None:
