@@ -30,9 +30,15 @@ THIRD_PARTY = {
     "PIL": {"codecs.image"},
     "snapshot_restore_py": {"engine.snapstart"},
     "pybase64": {"cache.dynamodb", "events.http_event", "codecs.image"},
-    "httptools": {"server.uvicorn_protocol"},
-    "starlette": {"server.app", "server.uvicorn_protocol"},
-    "uvicorn": {"server.uvicorn_protocol", "server.__main__"},
+    "httptools": {"server.heads", "server.uvicorn_protocol"},
+    "uvicorn": {
+        "server.__main__",
+        "server.cycle",
+        "server.graceful",
+        "server.heads",
+        "server.receiver",
+        "server.uvicorn_protocol",
+    },
 }
 
 MODULES = sorted(
