@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from function.server.app import app
+from function.server.app import create_app
+
+app = create_app()
 
 __all__ = ["app"]

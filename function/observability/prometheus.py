@@ -30,6 +30,7 @@ class Metrics:
         self._counters: dict[str, dict[tuple[tuple[str, str], ...], int]] = {
             "goserve_http_requests_total": {},
             "goserve_inference_errors_total": {},
+            "zeroserve_requests_refused_total": {},
         }
         self._histograms: dict[str, dict[tuple[tuple[str, str], ...], _Histogram]] = {
             "goserve_http_request_duration_seconds": {},
@@ -50,6 +51,11 @@ class Metrics:
             if response.status >= 400 and exchange.inference:
                 error_type = CODE_OF_STATUS.get(response.status, "INTERNAL")
                 self._count("goserve_inference_errors_total", (model, ("error_type", error_type)))
+
+    def refused(self, reason: str) -> None:
+        """One request or connection that a limit of the server turned away; docs/operations.md lists the reasons."""
+        with self._lock:
+            self._count("zeroserve_requests_refused_total", (("reason", reason),))
 
     def _count(self, name: str, labels: tuple[tuple[str, str], ...]) -> None:
         self._counters[name][labels] = self._counters[name].get(labels, 0) + 1
@@ -76,6 +82,7 @@ _HELP = {
     "goserve_http_request_duration_seconds": "From the request's start to its answer, in seconds.",
     "goserve_inference_duration_seconds": "Time in ONNX Runtime, in seconds.",
     "goserve_inference_errors_total": "Inference requests answered with an error, by its code.",
+    "zeroserve_requests_refused_total": "Requests and connections turned away by a limit of the server.",
 }
 
 

@@ -3,52 +3,84 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
+import resource
 import sys
+import threading
 
 import uvicorn
 
-from function.app import App
 from function.errors import PredictError
+from function.limits import LIMITS
+from function.server.app import create_app
+from function.server.graceful import Server
+from function.server.lobby import Lobby
 from function.server.uvicorn_protocol import Protocol
-from function.settings import Settings
+
+THREAD_STACK = 1024 * 1024  # bytes; by default 8 MiB for each thread count as data, though hardly any is touched
+MOST_FILES = 65_536  # a connection takes a few KB: more of them than this would be memory, not descriptors
+SPARE_FILES = 64  # for the model, the pictures' and the cache's files and sockets
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT; what runs then is finished first.
+    """Serves until SIGTERM or SIGINT; what has been accepted then is finished first, and the exit status is 0.
 
-    Ends with status 1 and one line when a setting or the default model's folder is not in order, with uvicorn's 3 when
-    the model cannot be loaded or the port cannot be had.
+    1 and one line where a setting or the default model is not in order, 3 where the model cannot be loaded or the port
+    cannot be had.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args()
+    threading.stack_size(THREAD_STACK)
     try:
-        settings = Settings(os.environ)
-        App(settings).inference.metadata({})
+        app = create_app()
+        app.check()
     except PredictError as error:
         sys.exit(f"error: {error.message}")
-    logging.getLogger("uvicorn.error").addFilter(_in_one_line)
-    uvicorn.run(
-        "function.asgi:app",
+    limit_data()
+    files = raise_file_limit()
+    backlog = min(2048, files // 8)  # so many may be accepted before the first of them is looked at
+    config = uvicorn.Config(
+        app,
         host=arguments.host,
         port=arguments.port,
         loop="uvloop",
         http=Protocol,
         ws="none",
+        lifespan="on",
         access_log=False,
+        proxy_headers=False,
+        backlog=backlog,
         timeout_graceful_shutdown=30,
     )
+    server = Server(config, Lobby(max(16, files - backlog - SPARE_FILES), app.metrics.refused))
+    server.run()
+    if not server.started:
+        sys.exit(1)
 
 
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """A model that cannot be loaded is one line of the log; Starlette hands uvicorn the whole traceback."""
-    _, found, message = str(record.msg).rpartition(f"\n{PredictError.__module__}.{PredictError.__name__}: ")
-    if found:
-        record.msg = message.rstrip()
-    return True
+def limit_data() -> None:
+    """Where memory is limited, an allocation beyond 7/8 of it fails, and its request with it.
+
+    Else the kernel would end the process, with all requests that are in it.
+    """
+    if LIMITS.memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = LIMITS.memory // 8 * 7
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+def raise_file_limit() -> int:
+    """Takes as many descriptors as the process may have, MOST_FILES at most; returns their number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 if __name__ == "__main__":

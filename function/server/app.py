@@ -1,160 +1,130 @@
-"""The same core as an ASGI app for any server: `function.asgi:app`; Mangum(app, lifespan="off") runs it on Lambda."""
+"""The same core as an ASGI app for any server; docs/operations.md, "Limits", says what it turns away."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
-
-from starlette import requests, responses
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 from function.app import App
-from function.errors import PredictError, invalid
+from function.errors import PredictError
 from function.exchange import Exchange, Trace
-from function.limits import LIMITS
-from function.messages import LARGE_BODY, WHOLE_BODY, Request, Response, error_response
+from function.messages import Request, error_response, parsed_query, unquoted
 from function.native import cpu
 from function.observability.prometheus import Metrics
 from function.observability.telemetry import finish, report
+from function.server import bodies
+from function.server.connection import EXTENSION
+from function.server.intake import Intake
+from function.server.refusals import RefusedError
+from function.server.work import Work
 from function.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
+    from typing import Any
 
-# Many requests at once: each runs on one thread, and there is one such thread for each CPU.
-SETTINGS = Settings({"INTRA_OP_THREADS": "1", **os.environ})
-WORKERS = cpu.count(SETTINGS.function_memory_mb)
-API = App(SETTINGS, WORKERS)
-METRICS = API.inference.metrics = Metrics()
-BODY_SECONDS = 30  # a sender slower than this holds a place that others need
+    Scope = dict[str, Any]
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Pool:
-    """Threads for what takes a CPU, and a count of the requests that wait for one or run."""
+def create_app(settings: Settings | None = None) -> AsgiApp:
+    """The app over `settings`, by default the environment's.
 
-    def __init__(self, workers: int, queue_size: int) -> None:
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="infer")
-        self._limit = workers + queue_size
-        self._admitted = 0
-        # Large bodies are read two for each thread, one being worked on and one being received: the others wait in
-        # their senders' sockets, where they take no memory of ours.
-        self.large = asyncio.Semaphore(2 * workers)
-
-    def admit(self) -> None:
-        """Takes a place before the body is read; PredictError 503 when all are taken. `leave` gives it back."""
-        if self._admitted >= self._limit:
-            raise PredictError("UNAVAILABLE", f"{self._limit} requests are being served already; try again in a second")
-        self._admitted += 1
-
-    def leave(self) -> None:
-        self._admitted -= 1
-
-    async def respond(self, exchange: Exchange) -> Response:
-        """The core's answer, worked out on one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, API.respond, exchange)
+    Many requests at once: each runs on one thread, and there is one such thread for each CPU.
+    """
+    return AsgiApp(settings or Settings({"INTRA_OP_THREADS": "1", **os.environ}))
 
 
-POOL = Pool(WORKERS, SETTINGS.queue_size)
+class AsgiApp:
+    """An ASGI 3 callable: HTTP and lifespan. Health and metadata are answered at once, the rest on threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        workers = cpu.count(settings.function_memory_mb)
+        self._settings = settings
+        self._core = App(settings, workers)
+        self.metrics = self._core.inference.metrics = Metrics()
+        self._work = Work(workers, settings.queue_size, self._core.respond)
+        self._intake = Intake(2 * workers, settings.queue_size)
+
+    def check(self) -> None:
+        """PredictError when the default model is not there or not prepared: before a port is opened."""
+        self._core.inference.metadata({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the server's start and end."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        headers = _joined(scope["headers"])
+        request = Request(scope["method"], scope["path"], {}, headers, b"")
+        exchange = Exchange(request, request_id=headers.get("x-request-id"))
+        try:
+            request.path, request.query = _path(scope), _query(scope)
+            if request.method == "POST":
+                await self._post(exchange, scope, receive)
+            else:  # never behind an inference
+                self._core.respond(exchange)
+        except PredictError as error:
+            exchange.response = error_response(error)
+            if isinstance(error, RefusedError):
+                self.metrics.refused(error.reason)
+        exchange.trace = Trace(headers.get("traceparent"), headers.get("x-amzn-trace-id"))
+        finish(exchange)
+        report(self._settings, exchange)
+        self.metrics.observe(exchange)
+        response = exchange.response
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+        raw.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": raw})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _post(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        """The body is received before a place in the queue is taken."""
+        connection = (scope.get("extensions") or {}).get(EXTENSION)
+        length = bodies.declared_length(exchange.request.headers)
+        arrival = self._intake.open(length, connection.readable if connection is not None else None)
+        try:
+            exchange.request.body = await bodies.read(arrival, receive, connection)
+            await self._work.run(exchange, connection)
+        finally:
+            arrival.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """A server loads the default model before it takes requests: /ready is then the truth from the start."""
+        await receive()
+        try:
+            await asyncio.to_thread(lambda: self._core.inference.models.get(self._settings.model_name).warm())
+        except PredictError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
-@asynccontextmanager
-async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-    """A server loads the default model before it takes requests: /ready is then the truth from the start."""
-    await asyncio.to_thread(lambda: API.inference.models.get(SETTINGS.model_name).warm())
-    yield
-
-
-async def endpoint(asgi_request: requests.Request) -> responses.Response:
-    """Any request: health and metadata answered at once, the rest on the pool."""
-    request = Request(
-        asgi_request.method,
-        asgi_request.scope["path"],
-        dict(parse_qsl(asgi_request.scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-        _joined(asgi_request),
-        b"",
-    )
-    exchange = Exchange(request, request_id=asgi_request.headers.get("x-request-id"))
-    try:
-        if request.method != "POST":  # never behind an inference
-            API.respond(exchange)
-        else:
-            POOL.admit()
-            try:
-                async with POOL.large if _is_large(asgi_request) else nullcontext():
-                    request.body = await _body(asgi_request)
-                    await POOL.respond(exchange)
-            finally:
-                POOL.leave()
-    except PredictError as error:
-        exchange.response = error_response(error)
-        if error.status == 503:
-            exchange.response.headers["Retry-After"] = "1"
-    exchange.trace = Trace(request.headers.get("traceparent"), request.headers.get("x-amzn-trace-id"))
-    finish(exchange)
-    report(SETTINGS, exchange)
-    METRICS.observe(exchange)
-    response = exchange.response
-    return responses.Response(response.body, response.status, response.headers)
-
-
-def _joined(asgi_request: requests.Request) -> dict[str, str]:
+def _joined(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in asgi_request.headers.items():
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    repeated: dict[str, list[str]] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    for name, values in repeated.items():
+        headers[name] = ", ".join(values)
     return headers
 
 
-def _is_large(asgi_request: requests.Request) -> bool:
-    declared = asgi_request.headers.get("content-length", "")
-    return not declared.isdigit() or int(declared) > LARGE_BODY
+def _path(scope: Scope) -> str:
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%" not in raw:
+        path: str = scope["path"]
+        return path
+    return unquoted(raw.decode("latin-1"), "the path")
 
 
-async def _body(asgi_request: requests.Request) -> bytes | bytearray:
-    """The whole body; PredictError 413 as soon as it is known to be too long, before it has all come."""
-    limit = LIMITS.largest_body
-    declared = asgi_request.headers.get("content-length", "0")
-    size, chunks = 0, []
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_long(limit)
-    whole = asgi_request.scope.get("extensions", {}).get(WHOLE_BODY)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            if whole is not None:
-                body: bytearray = await whole["read"]()
-                return body
-            async for chunk in asgi_request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise _too_long(limit)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise invalid(
-            f"the body did not arrive within {BODY_SECONDS} s; send it faster, or in smaller batches"
-        ) from None
-    except requests.ClientDisconnect:
-        raise invalid("the connection ended before the body did; send as much as Content-Length says") from None
-    return b"".join(chunks)
-
-
-def _too_long(limit: int) -> PredictError:
-    return PredictError(
-        "PAYLOAD_TOO_LARGE", f"the body has more than {limit} bytes; send a smaller one or set MAX_BODY_BYTES"
-    )
-
-
-async def unrouted(asgi_request: requests.Request, _error: Exception) -> responses.Response:
-    """What Starlette's pattern leaves over, a path with a line end or an unknown method: the core's words for it."""
-    return await endpoint(asgi_request)
-
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # the core itself answers 405
-app = Starlette(
-    routes=[Route("/{path:path}", endpoint, methods=METHODS)],
-    exception_handlers={404: unrouted, 405: unrouted},
-    lifespan=lifespan,
-)
+def _query(scope: Scope) -> dict[str, str]:
+    return parsed_query(scope["query_string"].decode("utf-8", "surrogateescape"))

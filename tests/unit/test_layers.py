@@ -15,9 +15,15 @@ THIRD_PARTY = {
     "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
     "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image"},
-    "httptools": {"server.uvicorn_protocol"},
-    "starlette": {"server.app", "server.uvicorn_protocol"},
-    "uvicorn": {"server.uvicorn_protocol", "server.__main__"},
+    "httptools": {"server.heads", "server.uvicorn_protocol"},
+    "uvicorn": {
+        "server.__main__",
+        "server.cycle",
+        "server.graceful",
+        "server.heads",
+        "server.receiver",
+        "server.uvicorn_protocol",
+    },
 }
 TYPES_ALONE = {"typing_extensions"}  # imported under TYPE_CHECKING, never when the function runs
 

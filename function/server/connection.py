@@ -1,0 +1,28 @@
+"""What the server's own protocol offers an app beyond ASGI: its interface, and its name in a scope."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from function.server.intake import Arrival
+
+EXTENSION = "zeroserve.connection"  # among the extensions of an ASGI scope; absent in other servers
+
+
+class Connection(Protocol):
+    """The connection of one request."""
+
+    lost: bool  # it is known that nobody can read the answer
+    on_lost: Callable[[], object] | None  # called then
+
+    def readable(self) -> int:
+        """Bytes that wait in the socket."""
+
+    def reads_whole(self) -> bool:
+        """Whether the body is a large one of known length, which is still in the socket: `read_whole` gets it."""
+
+    async def read_whole(self, arrival: Arrival) -> bytearray:
+        """The body in one buffer; ClientGoneError when the connection ends before it does."""

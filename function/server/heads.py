@@ -1,0 +1,78 @@
+"""The head of a request: its limits, and what of it the app is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from httptools import HttpParserCallbackError, HttpParserError, parse_url
+
+if TYPE_CHECKING:
+    from uvicorn._types import HTTPScope
+
+REQUEST_LINE = 8 * 1024  # bytes of the request target
+HEADER, HEADERS = 8 * 1024, 100  # bytes of one header, and how many there may be
+HEAD = 32 * 1024  # bytes of all headers
+
+
+class BadRequestError(Exception):
+    """Not a request that can be passed on: `reason` for the metrics, the status and the words of its answer."""
+
+    def __init__(self, reason: str, status: int, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.status, self.message = reason, status, message
+
+
+def checked(scope: HTTPScope, version: str, method: bytes, url: bytes) -> int:
+    """Fills the scope; the declared length of the body. BadRequestError for what must not be passed on."""
+    scope["method"] = method.decode("ascii")
+    scope["http_version"] = version
+    if version not in ("1.0", "1.1"):
+        raise BadRequestError("malformed", 505, f"HTTP/{version} is not spoken here; use HTTP/1.1")
+    if scope["method"] == "CONNECT":
+        raise BadRequestError("malformed", 501, "CONNECT asks for a proxy, which this is not")
+    raw_path, _, scope["query_string"] = url.partition(b"?")
+    if not raw_path.startswith(b"/") or b"#" in url:
+        try:
+            target = parse_url(url)
+        except HttpParserError:
+            raise BadRequestError("malformed", 400, f"the request target {_text(url)!r} is not a path") from None
+        raw_path, scope["query_string"] = target.path or b"/", target.query or b""
+    if not raw_path.isascii():
+        raise BadRequestError("malformed", 400, f"the path {_text(raw_path)!r} is not percent-encoded UTF-8")
+    path = raw_path.decode("ascii")
+    scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, raw_path
+    length = hosts = 0
+    for name, value in scope["headers"]:
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length" and value.isdigit():
+            length = int(value)  # at most 20 digits: the parser has seen to that
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise BadRequestError("malformed", 501, f"Transfer-Encoding must be chunked alone, not {_text(value)!r}")
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise BadRequestError("malformed", 400, f"a request needs one Host header, and this one has {hosts}")
+    return length
+
+
+def too_long(*, line_is_there: bool) -> BadRequestError:
+    """The refusal of headers, or of a request line, over the limits."""
+    if line_is_there:
+        message = f"at most {HEADERS} headers of {HEADER} bytes, {HEAD} in all, may be sent; send fewer or shorter ones"
+        return BadRequestError("head", 431, message)
+    return BadRequestError("head", 414, f"the path and query have more than {REQUEST_LINE} bytes; shorten them")
+
+
+def reason(error: HttpParserError) -> BadRequestError:
+    """What the parser could not read, or what one of the checks has refused."""
+    cause = error.__context__
+    if isinstance(cause, BadRequestError):
+        return cause
+    if isinstance(error, HttpParserCallbackError):
+        raise error  # a defect here: uvloop writes it to the log, and closes the connection
+    words = str(error) or "it ended too early"
+    return BadRequestError("malformed", 505 if "version" in words else 400, f"this is not HTTP/1.1: {words}")
+
+
+def _text(raw: bytes) -> str:
+    return raw[:200].decode("latin-1")
