@@ -22,35 +22,31 @@ LOG_ERROR = 3
 _INSTALL = "pip install --force-reinstall -r requirements/function.txt"
 
 # name -> (position in OrtApi, whether it returns a status, argument types)
-_P, _PP = c_void_p, POINTER(c_void_p)
+_P, _PP, _SIZES, _TEXTS = c_void_p, POINTER(c_void_p), POINTER(c_size_t), POINTER(c_char_p)
 _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "GetErrorCode": (1, False, (_P,)),
     "GetErrorMessage": (2, False, (_P,)),
     "CreateEnv": (3, True, (c_int, c_char_p, _PP)),
     "CreateSession": (7, True, (_P, c_char_p, _P, _PP)),
     "CreateSessionFromArray": (8, True, (_P, c_char_p, c_size_t, _P, _PP)),
-    "Run": (9, True, (_P, _P, POINTER(c_char_p), _PP, c_size_t, POINTER(c_char_p), c_size_t, _PP)),
+    "Run": (9, True, (_P, _P, _TEXTS, _PP, c_size_t, _TEXTS, c_size_t, _PP)),
     "CreateSessionOptions": (10, True, (_PP,)),
     "SetSessionGraphOptimizationLevel": (23, True, (_P, c_int)),
     "SetIntraOpNumThreads": (24, True, (_P, c_int)),
-    "SessionGetInputCount": (30, True, (_P, POINTER(c_size_t))),
-    "SessionGetOutputCount": (31, True, (_P, POINTER(c_size_t))),
+    "SessionGetInputCount": (30, True, (_P, _SIZES)),
+    "SessionGetOutputCount": (31, True, (_P, _SIZES)),
     "SessionGetInputTypeInfo": (33, True, (_P, c_size_t, _PP)),
     "SessionGetOutputTypeInfo": (34, True, (_P, c_size_t, _PP)),
     "SessionGetInputName": (36, True, (_P, c_size_t, _P, _PP)),
     "SessionGetOutputName": (37, True, (_P, c_size_t, _P, _PP)),
     "CreateTensorAsOrtValue": (48, True, (_P, POINTER(c_int64), c_size_t, c_int, _PP)),
-    "CreateTensorWithDataAsOrtValue": (
-        49,
-        True,
-        (_P, _P, c_size_t, POINTER(c_int64), c_size_t, c_int, _PP),
-    ),
+    "CreateTensorWithDataAsOrtValue": (49, True, (_P, _P, c_size_t, POINTER(c_int64), c_size_t, c_int, _PP)),
     "GetTensorMutableData": (51, True, (_P, _PP)),
-    "GetStringTensorDataLength": (53, True, (_P, POINTER(c_size_t))),
-    "GetStringTensorContent": (54, True, (_P, _P, c_size_t, POINTER(c_size_t), c_size_t)),
+    "GetStringTensorDataLength": (53, True, (_P, _SIZES)),
+    "GetStringTensorContent": (54, True, (_P, _P, c_size_t, _SIZES, c_size_t)),
     "CastTypeInfoToTensorInfo": (55, True, (_P, _PP)),
     "GetTensorElementType": (60, True, (_P, POINTER(c_int))),
-    "GetDimensionsCount": (61, True, (_P, POINTER(c_size_t))),
+    "GetDimensionsCount": (61, True, (_P, _SIZES)),
     "GetDimensions": (62, True, (_P, POINTER(c_int64), c_size_t)),
     "GetTensorTypeAndShape": (65, True, (_P, _PP)),
     "CreateCpuMemoryInfo": (69, True, (c_int, c_int, _PP)),
@@ -65,11 +61,7 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "AddSessionConfigEntry": (130, True, (_P, c_char_p, c_char_p)),
     "CreateAndRegisterAllocator": (144, True, (_P, _P, _P)),
     "GetResizedStringTensorElementBuffer": (252, True, (_P, c_size_t, c_size_t, _PP)),
-    "AddExternalInitializersFromFilesInMemory": (
-        279,
-        True,
-        (_P, POINTER(c_char_p), POINTER(c_char_p), POINTER(c_size_t), c_size_t),
-    ),
+    "AddExternalInitializersFromFilesInMemory": (279, True, (_P, _TEXTS, _TEXTS, _SIZES, c_size_t)),
 }
 # What takes long. Giving the GIL up for the others means to wait for it after each of their microseconds.
 _WITHOUT_GIL = {"CreateEnv", "CreateSession", "CreateSessionFromArray", "ReleaseSession", "Run"}

@@ -279,6 +279,33 @@ def test_a_server_that_dribbles_is_bounded_too(monkeypatch: pytest.MonkeyPatch) 
         thread.join()
 
 
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+def test_the_rest_does_not_follow_the_wall_clock(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set in either direction neither ends the tier's rest nor makes it last."""
+    wall, monotonic, passed = time.time, time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + passed[0])
+    monkeypatch.setattr(remote_tier, "TIMEOUT_S", 5.0)
+    asked: list[str] = []
+
+    class Broken:
+        def get(self, key: str) -> bytes | None:
+            asked.append(key)
+            raise ConnectionRefusedError
+
+        put = None
+
+    monkeypatch.setattr(remote_tier, "_store", lambda _settings: Broken())
+    tier = RemoteTier(Settings({}))
+    for _ in range(FAILURE_THRESHOLD):
+        tier.get("key")
+    monkeypatch.setattr(time, "time", lambda: wall() + jump)
+    tier.get("key")
+    assert len(asked) == FAILURE_THRESHOLD  # it rests
+    passed[0] = remote_tier.COOLDOWN_S + 1
+    tier.get("key")
+    assert len(asked) == FAILURE_THRESHOLD + 1
+
+
 @pytest.mark.parametrize("url", ["dynamodb://", "memcached://host:1", "redis://", "host:6379"])
 def test_a_url_that_names_no_tier(url: str) -> None:
     with pytest.raises(PredictError, match="RESULT_CACHE_URL is"):

@@ -165,7 +165,7 @@ def test_no_prepared_file_is_written_in_place(model: Path) -> None:
 
 def test_all_is_on_the_disk_before_it_gets_its_name(model: Path) -> None:
     synced: set[tuple[int, int]] = set()
-    real, exchange = os.fsync, files.exchange
+    real = os.fsync
 
     def fsync(descriptor: int) -> None:
         status = os.fstat(descriptor)
@@ -175,7 +175,7 @@ def test_all_is_on_the_disk_before_it_gets_its_name(model: Path) -> None:
     def spy(one: Path, other: Path) -> bool:
         for path in one.rglob("*"):
             assert (path.stat().st_dev, path.stat().st_ino) in synced, path
-        return exchange(one, other)
+        return files.exchange(one, other)
 
     with patch("os.fsync", fsync), patch("models.prepare.exchange", spy):
         support.prepare_natively(manifest.read(model), force=True)
