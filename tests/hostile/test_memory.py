@@ -1,0 +1,124 @@
+"""The server in 512 MB of memory, under the worst bodies of every kind, eight at a time, while honest clients ask.
+
+HOSTILE_SECONDS is how long each kind goes on (4 s, but at least until each of the eight has been answered once).
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hostile import bodies, memory_limit, seeds, server_process
+from tests.hostile.bodies import Body
+
+if TYPE_CHECKING:
+    from tests.hostile.server_process import ServerProcess
+
+MEMORY = 512 * 1024 * 1024
+AT_A_TIME = 8
+SECONDS = float(os.environ.get("HOSTILE_SECONDS") or 4)
+EVERY = 0.2  # seconds between an honest client's requests
+PATIENCE = 120.0  # a hang: of an attacker, whose 66 MB may wait for their turn
+HONEST_PATIENCE = 60.0
+BUSY_SHARE = 0.1  # of the honest requests may be told to come back, 503 with Retry-After
+REFUSALS = {0, 400, 408, 413, 415, 429, 431, 503}  # 0: the server closed while the body was still being sent
+
+
+def post(port: int, sent: Body, patience: float) -> tuple[int, dict[str, str]]:
+    """Status and headers (names in lower case); 0 when the connection ends while the body is sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it had all come: the answer may be there
+            connection.request("POST", sent.path, sent.body, sent.headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+    except (ConnectionError, http.client.HTTPException):
+        return 0, {}
+    finally:
+        connection.close()
+
+
+@dataclass
+class Honest:
+    """An ordinary client that asks again and again."""
+
+    sent: Body
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    longest: float = 0.0
+
+    def ask_until(self, port: int, stop: threading.Event) -> None:
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                status, headers = post(port, self.sent, HONEST_PATIENCE)
+            except OSError as error:
+                status, headers = -1, {}
+                self.wrong.append(f"no answer: {error!r}")
+            self.longest = max(self.longest, time.monotonic() - started)
+            self.statuses[status] += 1
+            if status == 503 and "retry-after" not in headers:
+                self.wrong.append("a 503 without Retry-After")
+            stop.wait(EVERY)
+
+    def check(self) -> None:
+        assert not self.wrong, self.wrong[:5]
+        assert set(self.statuses) <= {200, 503}, self.statuses
+        assert self.statuses[200] >= 1, self.statuses
+        assert self.statuses[503] <= max(1, BUSY_SHARE * self.statuses.total()), self.statuses
+
+
+def attack(server: ServerProcess, kinds: list[str]) -> tuple[Counter[int], list[Honest]]:
+    """Eight senders of these bodies, in turn; what they were told, and how the honest fared."""
+    made = [bodies.make(kind) for kind in kinds]
+    stop = threading.Event()
+    honest = [Honest(Body("/classify", {}, seeds.picture("PNG"))), Honest(bodies.honest_tensor())]
+    told: Counter[int] = Counter()
+
+    def sender(number: int) -> None:
+        deadline = time.monotonic() + SECONDS
+        turn = number
+        while turn < number + 1 or time.monotonic() < deadline:
+            status, _ = post(server.port, made[turn % len(made)], PATIENCE)
+            told[status] += 1
+            turn += 1
+
+    with ThreadPoolExecutor(AT_A_TIME + len(honest)) as threads:
+        asking = [threads.submit(client.ask_until, server.port, stop) for client in honest]
+        try:
+            for done in [threads.submit(sender, number) for number in range(AT_A_TIME)]:
+                done.result()
+        finally:
+            stop.set()
+        for done in asking:
+            done.result()
+    return told, honest
+
+
+@pytest.mark.parametrize("kind", bodies.MAKERS)
+def test_the_worst_bodies_do_not_fell_the_server(
+    digits_prepared: object, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with memory_limit.limited(MEMORY) as limit, server_process.serve(limit.settings, limit.prefix) as server:
+        told, honest = attack(server, [kind])
+        assert limit.killed() == 0, f"the kernel killed the server ({limit.how}); attackers saw {told}"
+        assert server.alive(), f"the server ended with {server.process.poll()}: {server.words()}"
+        peak = server.usage().peak
+        with capsys.disabled():
+            times = ", ".join(f"{client.longest:.1f} s" for client in honest)
+            print(f"\n{kind}: peak {peak / 1e6:.0f} MB, attackers {dict(told)}, honest at most {times}", end=" ")
+        assert set(told) <= {200, *REFUSALS}, told
+        assert peak < MEMORY
+        for client in honest:
+            client.check()
+        assert server.get("/v2/health/ready") == 200
