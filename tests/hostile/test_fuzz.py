@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, without and with the result cache; HOSTILE_SEED repeats one, HOSTILE_CASES lengthens it."""
+"""A short run of the fuzzer, without and with the cache; HOSTILE_SEED repeats one, HOSTILE_CASES extends it."""
 
 from __future__ import annotations
 

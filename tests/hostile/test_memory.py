@@ -88,7 +88,7 @@ def attack(server: ServerProcess, kinds: list[str]) -> tuple[Counter[int], list[
     def sender(number: int) -> None:
         deadline = time.monotonic() + SECONDS
         turn = number
-        while turn < number + 1 or time.monotonic() < deadline:
+        while (turn == number or time.monotonic() < deadline) and server.alive():
             status, _ = post(server.port, made[turn % len(made)], PATIENCE)
             told[status] += 1
             turn += 1
