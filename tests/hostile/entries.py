@@ -9,7 +9,7 @@ import selectors
 import struct
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -75,8 +75,9 @@ class LambdaEntry:
 
     def send(self, event: object) -> None:
         data = as_json(event)
-        self._in.write(struct.pack("<I", len(data)) + data)
-        self._in.flush()
+        with suppress(BrokenPipeError):  # `receive` tells that the process has ended
+            self._in.write(struct.pack("<I", len(data)) + data)
+            self._in.flush()
 
     def receive(self) -> Any:
         """What the handler returned, bytes for a direct invoke; RaisedError when it raised instead.
@@ -117,22 +118,35 @@ class HttpEntry:
     def __init__(self, port: int) -> None:
         self.port = port
         self._connection: Connection | None = None
-        self._head_only = False
+        self._reused = self._head_only = False
+        self._sent = b""
 
     def send(self, sent: Sent) -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.headers.items()).encode("latin-1")
         head = f"{sent.method} {sent.target} HTTP/1.1\r\nhost: localhost\r\n".encode() + lines
         length = f"content-length: {len(sent.body)}\r\n".encode() if sent.body or sent.method == "POST" else b""
+        self._sent = head + length + b"\r\n" + sent.body
+        self._head_only = sent.method == "HEAD"
+        self._reused = self._connection is not None
+        self._send()
+
+    def _send(self) -> Connection:
         if self._connection is None:
             self._connection = Connection(self.port, SECONDS)
-        self._connection.send(head + length + b"\r\n" + sent.body)
-        self._head_only = sent.method == "HEAD"
+        self._connection.send(self._sent)
+        return self._connection
 
     def receive(self) -> Answer:
         """The answer; ClosedError when the server ended the connection without one."""
         assert self._connection
         try:
-            answer = self._connection.answer(head_only=self._head_only)
+            try:
+                answer = self._connection.answer(head_only=self._head_only)
+            except ClosedError:
+                if not self._reused:
+                    raise
+                self.close()  # a server may close an idle connection just when the next request comes
+                answer = self._send().answer(head_only=self._head_only)
         except ClosedError:
             self.close()
             raise

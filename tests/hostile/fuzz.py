@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 SAMPLE_EVERY = 500  # cases between two looks at the processes
 EVENTS = 0.05  # share of cases that are events for the handler alone
-MOST_FINDINGS = 25  # different ones; then it is time to mend them
 SLOW_SECONDS = 1.0
 
 
@@ -121,17 +120,19 @@ def case_of(seed: int, number: int) -> Any:
     return mutate.event(generator) if generator.random() < EVENTS else mutate.request(generator)
 
 
-def run(seed: int, cases: int, seconds: float, *, cache: bool, warm_up: int, growth: float) -> Run:
-    """Up to `cases` cases in up to `seconds`. `growth` is the share by which memory may grow after `warm_up` cases."""
+def run(seed: int, cases: int, seconds: float, *, cache: bool, warm_up: int, growth: float, most: int) -> Run:
+    """Up to `cases` cases in up to `seconds`. `growth` is the share by which memory may grow after `warm_up`
+    cases; `most` findings end the run.
+    """
     seen = Run(seed, cache)
     with both(cache=cache) as pair:
         drift = Drift(warm_up, growth)
         started = last = time.monotonic()
-        while seen.cases < cases and seen.seconds < seconds and len(seen.findings) < MOST_FINDINGS:
+        while seen.cases < cases and seen.seconds < seconds and len(seen.findings) < most:
             case = case_of(seed, seen.cases)
             try:
                 found, status = pair.ask(case)
-            except AssertionError as error:  # an entry hangs or has died: nothing more can be asked
+            except (AssertionError, OSError) as error:  # an entry hangs or has died: nothing more can be asked
                 seen.note(Finding("dead or hanging", str(error)), seen.cases, case)
                 break
             for finding in found:
@@ -192,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", action="store_true", help="with the result cache on")
     parser.add_argument("--warm-up", type=int, default=10_000, help="cases after which memory may not grow")
     parser.add_argument("--growth", type=float, default=0.02, help="share by which it may")
+    parser.add_argument("--most", type=int, default=25, help="different findings, after which the run ends")
     parser.add_argument("--replay", type=Path, help="a file that a run has written")
     given = parser.parse_args(arguments)
     sys.setrecursionlimit(20_000)  # some events are deep
@@ -202,7 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("it still fails" if findings else "nothing is wrong with it")
         return bool(findings)
     print(f"seed {given.seed}, result cache {'on' if given.cache else 'off'}", flush=True)
-    seen = run(given.seed, given.cases, given.seconds, cache=given.cache, warm_up=given.warm_up, growth=given.growth)
+    limits = {"warm_up": given.warm_up, "growth": given.growth, "most": given.most}
+    seen = run(given.seed, given.cases, given.seconds, cache=given.cache, **limits)
     print(f"{len(seen.findings)} findings: {'; '.join(seen.findings) or 'none'}")
     return bool(seen.findings)
 

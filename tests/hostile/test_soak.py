@@ -25,7 +25,7 @@ def test_mixed_traffic_is_answered(digits_prepared: object, tmp_path: Path) -> N
 def test_the_verdict_knows_a_leak_from_noise() -> None:
     def rows(rate: float, threads: int = 8) -> list[Sample]:
         return [
-            Sample(t, 100 * t, 100 + rate * t + t % 3 / 10, 30 + t % 7, 8 if t < 50 else threads) for t in range(90)
+            Sample(t, 100 * t, 100 + rate * t + t % 3 / 10, 30 + t % 7, 8 if t < 60 else threads) for t in range(90)
         ]
 
     assert soak.verdict(rows(0), 0.02) == []
