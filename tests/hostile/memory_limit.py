@@ -1,6 +1,9 @@
 """A limit of memory for a process: a cgroup (version 1 or 2) where one can be made, else RLIMIT_DATA.
 
-A cgroup needs root and a writable /sys/fs/cgroup; in it a process that takes too much is killed, as in a container.
+A cgroup needs root and a writable /sys/fs/cgroup; in it a process that takes too much is killed. The process sees it as
+one in a container does, at the root of /sys/fs/cgroup, or with `container=False` as a service of systemd does, by the
+path in /proc/self/cgroup.
+
 RLIMIT_DATA bounds the private writable memory of a process: what is beyond cannot be allocated. That is another failure
 than being killed, but a server that keeps to its budget meets neither. It is told of this limit by MEMORY_LIMIT_BYTES,
 since it need not look at it by itself. HOSTILE_NO_CGROUP=1 takes this way even where there could be a cgroup.
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/sys/fs/cgroup")
 _ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+_AS_ROOT = ("unshare", "--mount", "--cgroup", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"')
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,18 @@ class MemoryLimit:
 
 
 @contextmanager
-def limited(size: int) -> Iterator[MemoryLimit]:
+def limited(size: int, *, container: bool = True) -> Iterator[MemoryLimit]:
     """A limit of `size` bytes."""
-    group = None if os.environ.get("HOSTILE_NO_CGROUP") else _new_group(size)
-    if group is None:
+    found = None if os.environ.get("HOSTILE_NO_CGROUP") else _new_group(size)
+    if found is None:
         prefix = ("prlimit", f"--data={size}:{size}")
         yield MemoryLimit("RLIMIT_DATA", prefix, {"MEMORY_LIMIT_BYTES": str(size)})
         return
+    mount, group = found
+    enter = ("sh", "-c", _ENTER, str(group))
+    seen_as = (*_AS_ROOT, str(group), str(mount)) if container else ()
     try:
-        yield MemoryLimit(f"cgroup {group}", ("sh", "-c", _ENTER, str(group)), {}, group)
+        yield MemoryLimit(f"cgroup {group}", (*enter, *seen_as), {}, group)
     finally:
         for _ in range(100):  # a process that has just ended is still counted for a moment
             with suppress(OSError):
@@ -58,8 +65,8 @@ def limited(size: int) -> Iterator[MemoryLimit]:
             time.sleep(0.05)
 
 
-def _new_group(size: int) -> Path | None:
-    """A cgroup of its own with this limit, beside or below the one of this process; None where that is not allowed."""
+def _new_group(size: int) -> tuple[Path, Path] | None:
+    """Where cgroups are mounted, and a new one with this limit below our own; None where that is not allowed."""
     lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     homes = [(ROOT / "memory", path, "memory.limit_in_bytes") for _, kinds, path in lines if kinds == "memory"]
     homes += [(ROOT, path, "memory.max") for _, kinds, path in lines if not kinds]
@@ -76,7 +83,7 @@ def _new_group(size: int) -> Path | None:
                     (group / file).write_text(str(size))
                     with suppress(OSError):  # where the kernel counts swap
                         (group / "memory.swap.max").write_text("0")
-                    return group
+                    return mount, group
             except OSError:
                 pass
             with suppress(OSError):

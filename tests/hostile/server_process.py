@@ -28,10 +28,11 @@ MODEL = "digits"
 
 
 class Usage(NamedTuple):
-    """What a process holds: resident bytes, the largest they have been, open descriptors, threads."""
+    """What a process holds: resident bytes, the largest they have been, those of mapped files, descriptors, threads."""
 
     rss: int
     peak: int
+    of_files: int
     descriptors: int
     threads: int
 
@@ -39,11 +40,14 @@ class Usage(NamedTuple):
 def usage(pid: int) -> Usage:
     """From proc(5); FileNotFoundError or ProcessLookupError when the process has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
-    numbers = {name: int(value) for name, value in re.findall(r"^(VmRSS|VmHWM|Threads):\s+(\d+)", status, re.MULTILINE)}
+    numbers = {
+        name: int(value) for name, value in re.findall(r"^(VmRSS|VmHWM|RssFile|Threads):\s+(\d+)", status, re.MULTILINE)
+    }
     if "VmRSS" not in numbers:
         raise ProcessLookupError(f"process {pid} has ended")
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  (iterdir would hold one more)
-    return Usage(numbers["VmRSS"] * 1024, numbers["VmHWM"] * 1024, descriptors, numbers["Threads"])
+    rss, peak, of_files = (numbers[name] * 1024 for name in ("VmRSS", "VmHWM", "RssFile"))
+    return Usage(rss, peak, of_files, descriptors, numbers["Threads"])
 
 
 @dataclass(frozen=True)
