@@ -4,7 +4,7 @@
 
 Writes OUT.csv (seconds, requests, resident MB, descriptors, threads) and OUT.svg, the memory over the requests. Ends
 with 1 when memory, descriptors or threads drift after the warm-up, the first third of the run, or when an answer is
-missing or a 5xx other than 503.
+missing or a failure of the server.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ SAMPLE_SECONDS = 0.5
 GOOD, RAW = 0.6, 0.02  # shares: valid requests, rows of the table of HTTP cases; the rest are mutations
 INFERENCE = 0.1  # of the good ones are whole tensors or pictures
 GROWTH = 0.02  # of memory, between the second third of the run and the last
+FAILURES = (500, 502, 504)  # 501 and 505 are right answers to some rows, 503 to whoever comes too often
 HEAVY = 100_000  # bytes: rows of the table that send more come only now and then
 NO_SERVER = "http://127.0.0.1:9"  # no object is asked for here
 
@@ -75,7 +76,7 @@ class Soak:
     def note(self, status: int, sent: str) -> None:
         with self.lock:
             self.statuses[status] += 1
-            if status >= 500 and status != 503:
+            if status in FAILURES:
                 self.wrong.append(f"{status} to {sent}")
 
 

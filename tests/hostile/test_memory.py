@@ -1,7 +1,7 @@
 """The server in 512 MB of memory, under the worst bodies of every kind, eight at a time, while honest clients ask.
 
-Each kind goes on for some seconds by itself, and at least until each of the eight senders has been answered once; then
-all kinds together. HOSTILE_LONG=1 makes these seconds more.
+Kinds of one sort go on for some seconds, and at least until each of the eight senders has been answered once; then all
+kinds together. HOSTILE_LONG=1 makes these seconds more, and has each text in each size by itself too.
 """
 
 from __future__ import annotations
@@ -109,15 +109,20 @@ def attack(server: ServerProcess, made: Sequence[Body], seconds: float) -> tuple
     return told, honest
 
 
-@pytest.mark.parametrize("kind", bodies.TEXTS)
-def test_the_worst_texts(digits_prepared: object, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """66 MB, and parts of it: where the whole is refused at once, a part is worse."""
-    made = [bodies.make(kind, part) for part in bodies.PARTS]
+@pytest.mark.parametrize("group", ["json", "goserve", "gzip", "parameters", "multipart"])
+def test_the_worst_texts(digits_prepared: object, group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Halves and quarters of 66 MB: where the whole is refused at once, a part is worse."""
+    kinds = [kind for kind in bodies.TEXTS if kind.startswith(group)]
     with capsys.disabled():
-        check_under_attack(kind, made, KIND_SECONDS)
-        for part, body in zip(bodies.PARTS, made, strict=True):
-            if LONG:
-                check_under_attack(f"{kind}, 1/{part}", [body], KIND_SECONDS)
+        check_under_attack(group, [bodies.make(kind, part) for part in (2, 4) for kind in kinds], KIND_SECONDS)
+
+
+@pytest.mark.skipif(not LONG, reason="twenty minutes; HOSTILE_LONG=1 runs it")
+@pytest.mark.parametrize("part", bodies.PARTS)
+@pytest.mark.parametrize("kind", bodies.TEXTS)
+def test_each_text(digits_prepared: object, kind: str, part: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        check_under_attack(f"{kind}, 1/{part}", [bodies.make(kind, part)], KIND_SECONDS)
 
 
 @pytest.mark.parametrize("kind", bodies.PICTURES)
