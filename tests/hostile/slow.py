@@ -117,10 +117,11 @@ class Honest:
 
     @property
     def rate(self) -> float:
-        return self.statuses.total() / self.seconds if self.seconds else 0.0
+        """Right answers a second."""
+        return self.statuses[200] / self.seconds if self.seconds else 0.0
 
     def shown(self) -> str:
-        return f"{self.rate:.0f} requests a second, {dict(self.statuses)}, the longest {self.longest:.2f} s"
+        return f"{self.rate:.0f} right answers a second, {dict(self.statuses)}, the longest {self.longest:.2f} s"
 
 
 def honest_bodies() -> list[Body]:
