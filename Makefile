@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-conformance test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,16 @@ $(CONFORMANCE)/.ready: requirements/conformance.txt
 
 test-conformance: $(READY) $(CONFORMANCE)/.ready ## the kserve client and schemathesis, in an environment of their own
 	$(CONFORMANCE)/bin/python -m pytest -q --confcutdir=tests/conformance tests/conformance
+
+test-hostile: CASES = 250000
+test-hostile: SEED = 1 2
+test-hostile: $(READY) ## the attack at length, an hour or so (CASES= of the fuzzer for each SEED=, tests/hostile/README.md)
+	$(PY) -m models.prepare digits
+	HOSTILE_LONG=1 $(PY) -m pytest -q tests/hostile || failed=1; \
+	for seed in $(SEED); do for cache in "" --cache; do \
+	  $(PY) -m tests.hostile.fuzz --seed $$seed --cases $(CASES) $$cache || failed=1; done; done; \
+	$(PY) -m tests.hostile.slow || failed=1; \
+	$(PY) -m tests.hostile.soak --cache || failed=1; exit $${failed:-0}
 
 package: $(READY) prepare ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
 	$(PY) -m layer.package "$(MODEL)"
