@@ -20,7 +20,7 @@ LARGEST_BODIES = 256 * MIB
 LARGEST_WORK = 1024 * MIB
 UNCOUNTED = 4 * MIB  # bytes; what needs less than this costs less than the counting
 WAIT_S = 10.0  # that a request waits for memory which others use
-_CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CGROUPS = "/proc/self/cgroup"
 
 
 class Limits:
@@ -91,13 +91,37 @@ def _memory_limit(function_memory_mb: int) -> int:
     if function_memory_mb:
         return function_memory_mb * MIB
     found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in _CGROUP_FILES:
+    for path in _cgroup_files():
         try:
             with open(path, "rb") as file:
                 found = min(found, int(file.read()))
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return found
+
+
+def _cgroup_files() -> list[str]:
+    """Where a memory limit may stand: a container sees its own cgroup as the root, a service those above it as well.
+
+    Lines of /proc/self/cgroup: cgroups(7).
+    """
+    files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    try:
+        with open(_CGROUPS, "rb") as file:
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return files
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        root, name = "/sys/fs/cgroup", "memory.max"
+        if controllers:  # version 1
+            if "memory" not in controllers.split(","):
+                continue
+            root, name = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        while path.strip("/"):
+            files.append(f"{root}{path}/{name}")
+            path = os.path.dirname(path)
+    return files
 
 
 LIMITS = Limits()  # of this process; the app configures it

@@ -109,8 +109,15 @@ KINDS: tuple[tuple[Callable[[Event], bool], ToRequest, FromResponse], ...] = (
 
 def _method(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise invalid(f"the event's HTTP method must be a string, such as POST; {value!r:.60} came")
+        raise invalid(f"the event's HTTP method must be a string, such as POST; {shown(value)} came")
     return value
+
+
+def shown(value: object) -> str:
+    """A value of an event as a message shows it: what holds others by its kind alone, as it may be nested deep."""
+    if value is None or isinstance(value, (str, int, float)):
+        return f"{value!r:.60}"
+    return f"an array of {len(value)}" if isinstance(value, list) else "an object"
 
 
 def _without_stage(path: str, context: Event) -> str:
@@ -127,13 +134,13 @@ def _text(holder: Event, field: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise invalid(f"the event's {field!r} must be a string; {value!r:.60} came")
+        raise invalid(f"the event's {field!r} must be a string; {shown(value)} came")
     return value
 
 
 def _texts(value: object, field: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise invalid(f"the event's {field!r} must have arrays of strings; {value!r:.60} came")
+        raise invalid(f"the event's {field!r} must have arrays of strings; {shown(value)} came")
     return value
 
 
@@ -143,7 +150,7 @@ def _object(holder: Event, field: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise invalid(f"the event's {field!r} must be an object; {value!r:.60} came")
+        raise invalid(f"the event's {field!r} must be an object; {shown(value)} came")
     return value
 
 

@@ -84,7 +84,11 @@ def _items(message: Event) -> list[BatchItem]:
     name, body = message["messageId"], message.get("body")
     xray = _attribute(message, "AWSTraceHeader")
     if not isinstance(body, str):
-        return [BatchItem("sqs", name, problem=f"the message's body must be a string; {body!r:.60} came", xray=xray)]
+        return [
+            BatchItem(
+                "sqs", name, problem=f"the message's body must be a string; {type(body).__name__} came", xray=xray
+            )
+        ]
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

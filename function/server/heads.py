@@ -46,6 +46,8 @@ def checked(scope: HTTPScope, version: str, method: bytes, url: bytes) -> int:
     for name, value in scope["headers"]:
         if name == b"host":
             hosts += 1
+            if any(byte in value for byte in b" \t,"):
+                raise BadRequestError("malformed", 400, f"the Host header must name one host, not {_text(value)!r}")
         elif name == b"content-length" and value.isdigit():
             length = int(value)  # at most 20 digits: the parser has seen to that
         elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
@@ -71,7 +73,9 @@ def reason(error: HttpParserError) -> BadRequestError:
     if isinstance(error, HttpParserCallbackError):
         raise error  # a defect here: uvloop writes it to the log, and closes the connection
     words = str(error) or "it ended too early"
-    return BadRequestError("malformed", 505 if "version" in words else 400, f"this is not HTTP/1.1: {words}")
+    return BadRequestError(
+        "malformed", 505 if words.startswith("Invalid HTTP version") else 400, f"this is not HTTP/1.1: {words}"
+    )
 
 
 def _text(raw: bytes) -> str:

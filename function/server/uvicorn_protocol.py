@@ -155,6 +155,7 @@ class Protocol(Owner):
     def resume(self) -> None:
         """A receiver is done. The parser knows nothing of what it received, so the next request gets a new one."""
         self.parser = new_parser(self)
+        self.cycle.more_body = False  # before anything that follows the body, an end of the connection for one
         self.transport.set_protocol(self)
 
     def _busy(self) -> bool:

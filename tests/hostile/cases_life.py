@@ -143,9 +143,9 @@ def kept_alive() -> Iterator[Case]:
     yield Case(
         "GET whose body comes later",
         (unfinished, Step.PAUSE, b"abcde" + get("/v2")),
-        ({200}, {200}),
-        Then.OPEN,
-        words="extensions",
+        ({200},),  # answered before its body has come, with Connection: close
+        Then.CLOSED,
+        words="ok",
     )
     yield Case("HEAD", (request(b"HEAD", b"/health"),), ({200},), Then.OPEN, head_only=True)
     yield Case("HEAD of nothing", (request(b"HEAD", b"/nothing"),), ({404},), Then.OPEN, head_only=True)

@@ -19,6 +19,7 @@ from function.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def configured(workers: int = 2, **variables: str) -> Limits:
@@ -59,10 +60,21 @@ def test_the_cgroups_limit_counts_where_it_is_lower(tmp_path_factory: pytest.Tem
     (folder / "v2").write_text("max\n")
     (folder / "v1").write_text(f"{300 * MIB}\n")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(limits, "_CGROUP_FILES", tuple(str(folder / name) for name in ("absent", "v2", "v1")))
+        patched.setattr(limits, "_cgroup_files", lambda: [str(folder / name) for name in ("absent", "v2", "v1")])
         assert configured().memory == 300 * MIB
-        patched.setattr(limits, "_CGROUP_FILES", (str(folder / "v2"),))
+        patched.setattr(limits, "_cgroup_files", lambda: [str(folder / "v2")])
         assert configured().memory > 300 * MIB
+
+
+def test_the_cgroups_above_count_too(tmp_path: Path) -> None:
+    (tmp_path / "cgroup").write_text("4:cpu:/x\n3:memory:/a/b\n0::/system.slice/it.service\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(limits, "_CGROUPS", str(tmp_path / "cgroup"))
+        found = limits._cgroup_files()
+    assert "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes" in found
+    assert "/sys/fs/cgroup/memory/a/memory.limit_in_bytes" in found
+    assert "/sys/fs/cgroup/system.slice/it.service/memory.max" in found
+    assert "/sys/fs/cgroup/system.slice/memory.max" in found
 
 
 def test_who_asks_first_is_served_first_and_nobody_starves() -> None:
