@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from bench.plots import COLOURS, STYLE
+from bench.charts.svg import COLOURS, STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

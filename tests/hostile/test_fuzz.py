@@ -12,6 +12,8 @@ import pytest
 from tests.hostile.server_process import ROOT
 
 # The allocator's steps are not yet behind a short run, so it may grow by more than a long one.
+pytestmark = pytest.mark.skipif(not os.environ.get("HOSTILE_LONG"), reason="HOSTILE_LONG=1 runs it (make test-hostile)")
+
 LIMITS = ("--cases", "15000", "--seconds", "20", "--warm-up", "4000", "--growth", "0.1")
 
 

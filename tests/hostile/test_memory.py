@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.hostile.server_process import ServerProcess
 
+pytestmark = pytest.mark.skipif(not os.environ.get("HOSTILE_LONG"), reason="HOSTILE_LONG=1 runs it (make test-hostile)")
+
 MEMORY = 512 * 1024 * 1024
 AT_A_TIME = 8
 LONG = bool(os.environ.get("HOSTILE_LONG"))
