@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,15 @@ run: $(READY) ## classify a picture in the function inside the Lambda emulator (
 
 serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 	@$(PY) -m infra.serve --model "$(MODEL)" --port "$(PORT)"
+
+check: lint ## lint and the unit tests
+	$(PY) -m models.prepare digits
+	$(PY) -m pytest -q tests/unit --deselect tests/unit/test_qemu.py
+
+coverage: $(READY) ## branch coverage of the unit tests
+	$(PY) -m models.prepare digits
+	$(PY) -m coverage run --branch --source function -m pytest -q tests/unit
+	$(PY) -m coverage report --skip-covered
 
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
