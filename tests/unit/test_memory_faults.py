@@ -41,6 +41,7 @@ print("right")
 ASK = """
 import json, os, resource, sys
 from function.app import App
+from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
 app = App(Settings(os.environ))
@@ -55,7 +56,7 @@ def ask(count):
         "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
     }).encode()
     headers = {"inference-header-content-length": str(len(head))}
-    answer = app.respond(Request("POST", f"/v2/models/{model}/infer", {}, headers, head + bytes(4 * count)))
+    answer = app.respond(Exchange(Request("POST", f"/v2/models/{model}/infer", {}, headers, head + bytes(4 * count))))
     print(json.dumps([answer.status, "" if answer.status == 200 else json.loads(answer.body)["error"]]))
 
 if before == "asked":
