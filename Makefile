@@ -65,7 +65,7 @@ bench: $(READY) ## all benchmarks, one after the other, then the report (about 2
 	for part in cold load ladder memory report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
 
 bench-cold: $(READY) ## from process spawn to the first prediction, beside the rivals (RUNS=)
-	$(PY) -m bench.cold_start --runs $(RUNS)
+	$(PY) -m bench.cold --runs $(RUNS)
 
 bench-load: RUNS = 3
 bench-ladder: RUNS = 1
@@ -74,7 +74,7 @@ bench-load: $(READY) ## throughput and latency under load (RUNS= rounds)
 	$(PY) -m bench.load --runs $(RUNS)
 
 bench-ladder: $(READY) ## how cost grows with clients and cores (RUNS= rounds)
-	$(PY) -m bench.ladder --runs $(RUNS)
+	$(PY) -m bench.load.ladder --runs $(RUNS)
 
 bench-memory: $(READY) ## memory of servers and of many worker processes (RUNS= rounds)
 	$(PY) -m bench.memory --runs $(RUNS)

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
     from models.manifest import Manifest
 
-NAMES = ("json-nested", "json-flat", "binary", "jpeg")
+NESTED = "json-nested"  # what all systems understand
+NAMES = (NESTED, "json-flat", "binary", "jpeg")
 TOLERANCE = 1e-3  # of a logit or probability; another class needs far more
 SEED = 20_241
 PHOTOGRAPH = (500, 375)  # width, height: about 100 kB at this quality
 QUALITY = 95
 
 
-class WrongAnswerError(Exception):
+class WrongAnswerError(RuntimeError):
     """An answer that is not the prediction of ONNX Runtime itself: its time must not count."""
 
 
@@ -110,7 +111,7 @@ def _tensor_request(name: str, model: Manifest, doubles: NDArray[np.float64]) ->
     assert model.image is not None
     tensor = model.image.input
     json_type = {"content-type": "application/json"}
-    if name == "json-nested":
+    if name == NESTED:
         return f"/v1/models/{model.name}/infer", json_type, json.dumps({"tensors": {tensor: doubles.tolist()}}).encode()
     path = f"/v2/models/{model.name}/infer"
     if name == "json-flat":
@@ -127,7 +128,7 @@ def _scores(name: str, response: HttpResponse) -> dict[int, float]:
     answer: Any = json.loads(response.body)
     if name == "jpeg":
         return {each["index"]: each["probability"] for each in answer["predictions"]}
-    if name == "json-nested":
+    if name == NESTED:
         (rows,) = answer["outputs"].values()
         return dict(enumerate(rows[0]))
     return dict(enumerate(answer["outputs"][0]["data"]))

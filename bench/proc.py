@@ -1,18 +1,55 @@
-"""What Linux says of living processes: their memory and their CPU time, summed over the processes of a server."""
+"""Processes: spawned and ended, pinned to CPUs; their memory and CPU time, summed over the processes of a server."""
 
 from __future__ import annotations
 
 import os
 import re
+import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class NoAnswerError(RuntimeError):
+    """A system that ended before it answered."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that runs; `output` is its standard output."""
+
+    pid: int
+    output: IO[bytes]
+
+    def line(self, start: str) -> bytes:
+        """The rest of the next line that begins so; others are a log. NoAnswerError when the process ends instead."""
+        while line := self.output.readline():
+            if line.startswith(start.encode()):
+                return line[len(start) :]
+        raise NoAnswerError(f"process {self.pid} ended without a line {start!r}; what it said is above")
+
+
+@contextmanager
+def spawned(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Process]:
+    """A process that is asked to end by the end of its input and by SIGTERM, and is killed when it does not."""
+    with subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Process(process.pid, process.stdout)
+        finally:
+            process.stdin.close()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @dataclass(frozen=True)

@@ -116,12 +116,18 @@ def check(document: Any) -> dict[str, Any]:
     return document
 
 
-def p50(document: dict[str, Any], system: str, payload: str, metric: str) -> float | None:
-    """The median in a row of the document; None when there is no such row."""
+def find(document: dict[str, Any], system: str, payload: str, metric: str) -> dict[str, Any] | None:
+    """The document's row of that cell and metric; None when there is no such row."""
     for entry in document["rows"]:
         if (entry["system"], entry["payload"], entry["metric"]) == (system, payload, metric):
-            return float(entry["p50"])
+            return dict(entry)
     return None
+
+
+def p50(document: dict[str, Any], system: str, payload: str, metric: str) -> float | None:
+    """The median in that row; None when there is no such row."""
+    entry = find(document, system, payload, metric)
+    return None if entry is None else float(entry["p50"])
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The HTTP servers that are compared under load: started on loopback, asked once whether their answer is right."""
+"""The HTTP servers that are compared: started on loopback, asked once whether their answer is right."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bench import payloads
 from bench.peers import launch
 from bench.peers.launch import Server
 from function.native import ort_capi
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bench.payloads import Payload
     from models.manifest import Manifest
 
-NAMES = ("fastapi-4", "goserve-peer", "zeroserve-asgi")  # the order of their turns
+FASTAPI, GO, OURS = NAMES = ("fastapi-4", "goserve-peer", "zeroserve-asgi")  # the order of their turns
 GO_THREADS = {"goserve-peer, ORT's default of threads": 0, "goserve-peer, 1 thread": 1}
 
 
@@ -49,10 +50,10 @@ def systems(names: Sequence[str], model: Manifest) -> list[System]:
     """
     found: list[System] = []
     for name in (name for name in NAMES if name in names):
-        if name == "zeroserve-asgi":
-            found.append(System(name, ("json-nested", "json-flat", "binary", "jpeg"), lambda: zeroserve(model)))
-        elif name == "fastapi-4":
-            found.append(System(name, ("json-nested",), lambda: launch.fastapi_pool(model.path, workers=4)))
+        if name == OURS:
+            found.append(System(name, payloads.NAMES, lambda: zeroserve(model)))
+        elif name == FASTAPI:
+            found.append(System(name, (payloads.NESTED,), lambda: launch.fastapi_pool(model.path, workers=4)))
         elif launch.build_goserve():
             found += [goserve(model, variant) for variant in GO_THREADS]
     return found
@@ -61,7 +62,7 @@ def systems(names: Sequence[str], model: Manifest) -> list[System]:
 def goserve(model: Manifest, variant: str) -> System:
     """The Go peer with one of the settings of GO_THREADS."""
     library = Path(ort_capi.find_library())
-    return System(variant, ("json-nested",), lambda: launch.goserve(model.path, library, GO_THREADS[variant]))
+    return System(variant, (payloads.NESTED,), lambda: launch.goserve(model.path, library, GO_THREADS[variant]))
 
 
 @contextmanager
@@ -102,9 +103,9 @@ def ask(url: str, payload: Payload) -> HttpResponse:
         connection.close()
 
 
-def phases(response: HttpResponse) -> dict[str, float]:
-    """What the server says of its own work in Server-Timing, in ms; nothing where it says nothing."""
-    told = re.findall(r"(\w+);dur=([\d.]+)", dict(response.headers).get("server-timing", ""))
+def timing(headers: Mapping[str, str]) -> dict[str, float]:
+    """What a server says of its own work in Server-Timing, in ms by phase; nothing where it says nothing."""
+    told = re.findall(r"(\w+);dur=([\d.]+)", headers.get("server-timing", ""))
     return {name: float(value) for name, value in told}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.peers.gobuild import CACHE, go_binary
+from bench.gobuild import CACHE, go_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +57,6 @@ def environment(peer: str) -> Path:
 def build_goserve() -> Path | None:
     """Return the Go peer's executable; None, with the reason printed, where it cannot be built."""
     return go_binary(HERE / "goserve", "goserve-peer")
-
-
-def build_loadgen() -> Path | None:
-    """Return the load generator's executable; None, with the reason printed, where it cannot be built."""
-    return go_binary(ROOT / "bench" / "loadgen", "loadgen")
 
 
 def goserve_command(binary: Path, model: Path, library: Path, threads: int) -> Command:

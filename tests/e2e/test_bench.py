@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import ladder, load, load_slots, memory, payloads, results, servers
-from bench.load_tally import FLOOR, OURS
-from bench.peers import launch
+from bench import payloads, results, servers
+from bench.load import benchmark as load
+from bench.load import ladder, slots
+from bench.load.tally import FLOOR
+from bench.loadgen import generator
+from bench.memory import benchmark as memory
+from bench.servers import OURS
 from models import manifest
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ def digits(digits_prepared: Path) -> Manifest:
 
 @pytest.fixture
 def loadgen(capsys: pytest.CaptureFixture[str]) -> None:
-    if launch.build_loadgen() is None:
+    if generator.build() is None:
         pytest.skip(capsys.readouterr().out.strip())
 
 
@@ -72,7 +76,7 @@ def test_a_wrong_answer_ends_a_benchmark(digits: Manifest, tmp_path: Path) -> No
         payload.check(servers.ask(server.url, payload))
         with pytest.raises(payloads.WrongAnswerError):
             wrong.check(servers.ask(server.url, wrong))
-    with pytest.raises(payloads.WrongAnswerError), load_slots.floor(digits, wrong, tmp_path):
+    with pytest.raises(payloads.WrongAnswerError), slots.floor(digits, wrong, tmp_path):
         pass
 
 

@@ -9,11 +9,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import generator, ladder, lines, load_report, markdown, memory, memory_report, payloads, report, results
-from bench.load_slots import Slot
-from bench.load_tally import FASTAPI, FLOOR, GO, OURS, PUBLISHED, STEADY, Tally
+from bench import payloads, results
+from bench.charts import lines
+from bench.load import ladder
+from bench.load import summary as load_summary
+from bench.load.slots import Slot
+from bench.load.tally import FLOOR, PUBLISHED, STEADY, Tally
+from bench.loadgen import generator
+from bench.memory import benchmark as memory
+from bench.memory import summary as memory_summary
+from bench.payloads import NESTED
+from bench.report import __main__ as report
+from bench.report import markdown, page
+from bench.servers import FASTAPI, GO, OURS
 
-NESTED = "json-nested"
 MACHINE = {
     "cpu": "Some CPU <3 GHz>",
     "cpu_family": "avx2",
@@ -22,7 +31,7 @@ MACHINE = {
     "system": "Linux 6 x86_64",
     "load_before": 0.25,
 }
-TEMPLATE = (Path(report.__file__).with_name("report_template.md")).read_text(encoding="utf-8")
+TEMPLATE = Path(report.__file__).with_name("template.md").read_text(encoding="utf-8")
 
 
 def slot(rps: float, p99: float = 40.0, server: float = 12.5) -> Slot:
@@ -48,7 +57,7 @@ def load_document(ours: float = 100.0) -> dict[str, Any]:
 def memory_document(growth: float = 1.0) -> dict[str, Any]:
     samples = results.Samples()
     for system, peak in ((FASTAPI, 600.0), (GO, 200.0), (OURS, 110.0)):
-        for metric in memory_report.STAGES:
+        for metric in memory_summary.STAGES:
             samples.add(system, NESTED, metric, peak if metric == memory.PEAK else peak / 2)
         samples.add(system, NESTED, "rss_after_100_requests_mb", peak)
         samples.add(system, NESTED, "rss_after_2000_requests_mb", peak * growth)
@@ -57,7 +66,7 @@ def memory_document(growth: float = 1.0) -> dict[str, Any]:
         samples.add(memory.WORKERS, NESTED, f"rss_of_{count}_workers_mb", 70.0 * count)
     samples.add(memory.WORKERS, NESTED, "pss_per_extra_worker_mb", 28.0)
     samples.add(memory.WORKERS, NESTED, "anon_per_extra_worker_mb", 27.0)
-    ratios = [entry for metric, pairs in memory.RATIOS.items() for entry in samples.ratios(metric, pairs)]
+    ratios = [*samples.ratios(memory.PEAK, memory.PAIRS), *samples.ratios(memory.IDLE, memory.PAIRS)]
     document = {"machine": MACHINE | {"clients": 10, "requests": 200}, "versions": {}, "runs": 2}
     return results.check(document | {"rows": samples.rows(), "ratios": ratios})
 
@@ -127,7 +136,7 @@ def test_ratios_across_payloads_and_methods() -> None:
 
 def test_the_page_has_the_figures_of_all_files() -> None:
     documents = {"load": load_document(), "memory": memory_document(), "ladder": ladder_document()}
-    text, charts = report.page(documents, TEMPLATE, "Words of a person.\n")
+    text, charts = page.page(documents, TEMPLATE, "Words of a person.\n")
     for line in (
         "| GoServe | published | 31.6 | 310 | 411 |",
         "| zeroserve-asgi | here | 100 | 37.5 | 150 |",
@@ -156,7 +165,7 @@ def test_the_page_has_the_figures_of_all_files() -> None:
 
 
 def test_without_any_results_the_page_says_what_to_run() -> None:
-    text, charts = report.page({}, TEMPLATE, "")
+    text, charts = page.page({}, TEMPLATE, "")
     assert charts == {}
     for part in ("cold", "load", "ladder", "memory"):
         assert f"`make bench-{part}`" in text
@@ -165,7 +174,7 @@ def test_without_any_results_the_page_says_what_to_run() -> None:
 @pytest.mark.parametrize(("ours", "growth", "verdicts"), [(100.0, 1.0, ("yes", "yes")), (99.0, 1.04, ("no", "no"))])
 def test_goals_are_reached_or_not(ours: float, growth: float, verdicts: tuple[str, str]) -> None:
     documents = {"load": load_document(ours), "memory": memory_document(growth)}
-    text, _ = report.page(documents, TEMPLATE, "")
+    text, _ = page.page(documents, TEMPLATE, "")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     (against_go,) = (row for row in rows if row.startswith("| throughput") and "≥ 5 " in row)
     (flat,) = (row for row in rows if row.startswith("| RSS after 2,000 requests"))
@@ -179,15 +188,15 @@ def test_a_peer_that_was_left_out_has_no_figures() -> None:
     document["rows"] = [row for row in document["rows"] if row["system"] != GO]
     document["ratios"] = [entry for entry in document["ratios"] if GO not in (entry["of"], entry["to"])]
     document["versions"][GO] = "left out: it could not be built"
-    text, _ = report.page({"load": results.check(document)}, TEMPLATE, "")
+    text, _ = page.page({"load": results.check(document)}, TEMPLATE, "")
     assert "| goserve-peer | here | not run |  |  |" in text
     assert "left out: it could not be built" in text
-    assert "goserve-peer" not in load_report.table(document).partition("goserve-peer: left out")[0]
+    assert "goserve-peer" not in load_summary.table(document).partition("goserve-peer: left out")[0]
 
 
 def test_terminal_tables_name_what_they_show() -> None:
-    assert "zeroserve-asgi  json-nested    100.0/s" in load_report.table(load_document())
-    said = memory_report.table(memory_document(1.5))
+    assert "zeroserve-asgi  json-nested    100.0/s" in load_summary.table(load_document())
+    said = memory_summary.table(memory_document(1.5))
     assert "110.0 after 100 requests, 165.0 after 2000: +50.0%" in said
     assert "each worker beyond the first: PSS 28.0, of it anonymous 27.0" in said
 
@@ -197,7 +206,7 @@ def test_a_line_chart_draws_what_it_is_given() -> None:
         lines.Series("a & b", [(1, 10.0), (4, 50.0)], "#123456"),
         lines.Series("c", [(2, 100.0)], "#654321", True),
     ]
-    chart = ElementTree.fromstring(lines.lines("Title", "note", "clients", "ms", series))
+    chart = ElementTree.fromstring(lines.chart("Title", "note", "clients", "ms", series))
     drawn = [element.attrib["points"].split() for element in chart.iter() if element.tag.endswith("polyline")]
     heights = [[float(point.split(",")[1]) for point in line] for line in drawn]
     assert [len(line) for line in heights] == [2, 1]
@@ -233,7 +242,7 @@ def test_a_load_with_refusals_does_not_count(
     program = tmp_path / "loadgen"
     program.write_text(f"#!/bin/sh\necho '{json.dumps({'requests': 9, **found})}'\n")
     program.chmod(0o755)
-    monkeypatch.setattr("bench.peers.launch.build_loadgen", lambda: program)
+    monkeypatch.setattr("bench.loadgen.generator.build", lambda: program)
     payload = payloads.Payload("binary", "/x", {"content-type": "application/octet-stream"}, b"body", [])
     with pytest.raises(generator.LoadError) as error:
         generator.Generator(tmp_path).run("http://127.0.0.1:1", payload, 1, requests=9)
@@ -248,7 +257,7 @@ def test_the_report_is_written_from_the_files(
     monkeypatch.setattr(report, "ROOT", tmp_path)
     assert report.main() == 1
     assert "make bench" in capsys.readouterr().err
-    results.write_text(tmp_path / "bench" / "report_template.md", TEMPLATE)
+    results.write_text(tmp_path / "bench" / "report" / "template.md", TEMPLATE)
     results.write_text(tmp_path / "docs" / "benchmarks_notes.md", "Words of a person.")
     results.write(tmp_path / "results" / "load.json", load_document())
     assert report.main() == 0

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cold_report, cold_start, page_cache, payloads, plots, results
-from bench.cold_run import PHASES
+from bench import payloads, results
+from bench.charts import bars
+from bench.charts.svg import COLOURS
+from bench.cold import benchmark, page_cache, summary
+from bench.cold.run import PHASES
 from infra.payload import HttpResponse
 from models import manifest
 
@@ -138,8 +141,8 @@ def test_only_a_right_answer_passes(ladder: dict[str, payloads.Payload]) -> None
 
 
 def test_a_chart_is_xml_with_each_value_and_only_the_segments_that_occur() -> None:
-    bar = plots.Bar("a <system>", {"load": 120.0, "run": 30.0, "never": 0.0}, 150.0)
-    text = plots.bars("Title & more", "one\ntwo", "ms", [plots.Group("binary", [bar])], ["never", "load", "run"])
+    bar = bars.Bar("a <system>", {"load": 120.0, "run": 30.0, "never": 0.0}, 150.0)
+    text = bars.chart("Title & more", "one\ntwo", "ms", [bars.Group("binary", [bar])], ["never", "load", "run"])
     words = [element.text for element in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
     for word in ("Title & more", "one", "two", "a <system>", "120", "30", "150 ms", "load", "run", "binary"):
         assert word in words
@@ -166,15 +169,15 @@ def test_the_page_cache_shows_what_a_run_read(tmp_path: Path) -> None:
 def test_one_round_of_cold_starts_gives_a_whole_result_file(digits_prepared: Path, tmp_path: Path) -> None:
     model = manifest.read(digits_prepared / "digits")
     names = ("zeroserve-rie", "zeroserve-process", "ort-floor")
-    found, files = cold_start.bench(model, names, ("binary", "jpeg"), runs=1)
+    found, files = benchmark.bench(model, names, ("binary", "jpeg"), runs=1)
     results.write(tmp_path / "cold_start.json", found)
     assert results.read(tmp_path / "cold_start.json") == found
-    assert cold_report.cells(found) == {"binary": list(names), "jpeg": list(names[:2])}
-    for payload, systems in cold_report.cells(found).items():
+    assert summary.cells(found) == {"binary": list(names), "jpeg": list(names[:2])}
+    for payload, systems in summary.cells(found).items():
         for system in systems:
             total = results.p50(found, system, payload, "first_prediction_ms")
             assert total is not None
-            assert sum(cold_report.phases(found, system, payload).values()) == pytest.approx(total, rel=0.05)
+            assert sum(summary.phases(found, system, payload).values()) == pytest.approx(total, rel=0.05)
             assert 20 < (results.p50(found, system, payload, "peak_rss_mb") or 0) < 500
     assert [entry["to"] for entry in found["ratios"]] == ["ort-floor"]
     whole, own = (
@@ -182,11 +185,11 @@ def test_one_round_of_cold_starts_gives_a_whole_result_file(digits_prepared: Pat
     )
     assert 20 < (own or 0) < (whole or 0) < 100
     assert any(path.name == "weights.bin" for path in files["binary"])
-    assert any(path.name == "api.py" or "api.cpython" in path.name for path in files["binary"])
-    ET.fromstring(cold_report.chart(found))
-    assert "zeroserve-process" in cold_report.table(found)
-    assert "weights.bin" in cold_report.files_table(found, files)
+    assert any("function" in path.parts and path.name.startswith("app.") for path in files["binary"])
+    ET.fromstring(summary.chart(found))
+    assert "zeroserve-process" in summary.table(found)
+    assert "weights.bin" in summary.files_table(found, files)
 
 
 def test_every_phase_has_a_colour_of_its_own() -> None:
-    assert len(set(plots.COLOURS)) == len(plots.COLOURS) >= len(PHASES)
+    assert len(set(COLOURS)) == len(COLOURS) >= len(PHASES)

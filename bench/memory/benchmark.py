@@ -1,10 +1,8 @@
-"""Memory of the servers, and of many worker processes: python -m bench.memory --runs 2 (make bench-memory)."""
+"""Memory of the servers, and of many worker processes."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from bench import machine, memory_report, payloads, proc, results, servers, workers
-from bench.generator import Generator, LoadError
-from bench.load_tally import FASTAPI, GO, OURS
-from models import manifest, prepare
-from models.manifest import ManifestError
+from bench import machine, payloads, proc, results, servers
+from bench.loadgen.generator import Generator
+from bench.memory import workers
+from bench.payloads import NESTED
+from bench.servers import FASTAPI, GO, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +24,10 @@ if TYPE_CHECKING:
 
 WORKERS = "zeroserve-process"
 SYSTEMS = (*servers.NAMES, WORKERS)
-NESTED = "json-nested"
 CLIENTS, REQUESTS, LONG_RUN, BATCH = 10, 200, 2000, 100
 SETTLE_SECONDS = 2.0  # idle is what is left after this: time for the Go peer to give memory back
 PEAK, IDLE = "peak_rss_mb", "idle_rss_mb"
-RATIOS = {
-    PEAK: (((OURS, NESTED), (GO, NESTED)), ((OURS, NESTED), (FASTAPI, NESTED)), ((GO, NESTED), (FASTAPI, NESTED))),
-    IDLE: (((OURS, NESTED), (GO, NESTED)), ((OURS, NESTED), (FASTAPI, NESTED)), ((GO, NESTED), (FASTAPI, NESTED))),
-}
+PAIRS = (((OURS, NESTED), (GO, NESTED)), ((OURS, NESTED), (FASTAPI, NESTED)), ((GO, NESTED), (FASTAPI, NESTED)))
 
 
 class Bench:
@@ -113,28 +107,5 @@ def bench(  # noqa: PLR0913  (a test takes smaller numbers)
             run.long_run(system, GO if system.name in variants else system.name, long_run)
     about |= {"clients": CLIENTS, "requests": requests, "settle_seconds": SETTLE_SECONDS}
     rows = run.samples.rows()
-    ratios = [entry for metric, pairs in RATIOS.items() for entry in run.samples.ratios(metric, pairs)]
+    ratios = [*run.samples.ratios(PEAK, PAIRS), *run.samples.ratios(IDLE, PAIRS)]
     return {"machine": about, "versions": versions, "runs": runs, "rows": rows, "ratios": ratios}
-
-
-def main() -> int:
-    """0 when every answer was right; 1, with the reason, when one was not or something is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2, help="rounds of the stages")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
-    parser.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
-    options = parser.parse_args()
-    try:
-        model = manifest.read(manifest.folder_of(options.model))
-        print("\n".join(prepare.prepare(model)))
-        document = bench(model, options.systems, options.runs)
-    except (ManifestError, LoadError, RuntimeError, payloads.WrongAnswerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    results.write(results.FOLDER / "memory.json", document)
-    print(memory_report.table(document))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench import plots, results
-from bench.cold_run import PHASES
+from bench import results
+from bench.charts import bars
+from bench.cold.run import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +45,8 @@ def chart(document: dict[str, Any]) -> str:
         for system in systems:
             total = results.p50(document, system, payload, FIRST)
             assert total is not None
-            drawn.append(plots.Bar(system, phases(document, system, payload), total))
-        groups.append(plots.Group(HEADINGS[payload], drawn))
+            drawn.append(bars.Bar(system, phases(document, system, payload), total))
+        groups.append(bars.Group(HEADINGS[payload], drawn))
     machine, versions = document["machine"], document["versions"]
     note = (
         f"Medians of {document['runs']} interleaved cold starts, page cache {machine['page_cache']}. "
@@ -54,7 +55,7 @@ def chart(document: dict[str, Any]) -> str:
         "request: all of a handler's work.\n"
         "Each phase's median is its own, so a bar need not be as long as the whole's median, the number at its end."
     )
-    return plots.bars("From process spawn to the first correct prediction", note, "ms", groups, PHASES)
+    return bars.chart("From process spawn to the first correct prediction", note, "ms", groups, PHASES)
 
 
 def table(document: dict[str, Any]) -> str:

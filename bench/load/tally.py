@@ -7,28 +7,29 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from bench import results
+from bench.payloads import NESTED
+from bench.servers import FASTAPI, GO, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.load_slots import Slot
+    from bench.load.slots import Slot
 
 THROUGHPUT, LATENCY, P99 = "throughput_rps", "latency_ms", "latency_p99_ms"
 # Metrics of the published method carry this before their name; those of the steady run carry nothing.
 PUBLISHED, STEADY = "published_", ""
-OURS, GO, FASTAPI, FLOOR = "zeroserve-asgi", "goserve-peer", "fastapi-4", "ort-floor"
-_NESTED = "json-nested"
+FLOOR = "ort-floor"
 RATIOS = (
-    (PUBLISHED + THROUGHPUT, (OURS, _NESTED), (GO, _NESTED)),
-    (PUBLISHED + THROUGHPUT, (OURS, _NESTED), (FASTAPI, _NESTED)),
-    (PUBLISHED + THROUGHPUT, (GO, _NESTED), (FASTAPI, _NESTED)),
-    (PUBLISHED + P99, (OURS, _NESTED), (GO, _NESTED)),
-    (PUBLISHED + P99, (GO, _NESTED), (FASTAPI, _NESTED)),
-    (STEADY + THROUGHPUT, (OURS, _NESTED), (GO, _NESTED)),
-    (STEADY + THROUGHPUT, (OURS, _NESTED), (FASTAPI, _NESTED)),
-    (STEADY + P99, (OURS, _NESTED), (GO, _NESTED)),
-    (STEADY + P99, (OURS, _NESTED), (FASTAPI, _NESTED)),
-    (STEADY + THROUGHPUT, (OURS, _NESTED), (FLOOR, "binary")),
+    (PUBLISHED + THROUGHPUT, (OURS, NESTED), (GO, NESTED)),
+    (PUBLISHED + THROUGHPUT, (OURS, NESTED), (FASTAPI, NESTED)),
+    (PUBLISHED + THROUGHPUT, (GO, NESTED), (FASTAPI, NESTED)),
+    (PUBLISHED + P99, (OURS, NESTED), (GO, NESTED)),
+    (PUBLISHED + P99, (GO, NESTED), (FASTAPI, NESTED)),
+    (STEADY + THROUGHPUT, (OURS, NESTED), (GO, NESTED)),
+    (STEADY + THROUGHPUT, (OURS, NESTED), (FASTAPI, NESTED)),
+    (STEADY + P99, (OURS, NESTED), (GO, NESTED)),
+    (STEADY + P99, (OURS, NESTED), (FASTAPI, NESTED)),
+    (STEADY + THROUGHPUT, (OURS, NESTED), (FLOOR, "binary")),
     (STEADY + THROUGHPUT, (OURS, "json-flat"), (FLOOR, "binary")),
     (STEADY + THROUGHPUT, (OURS, "binary"), (FLOOR, "binary")),
     (STEADY + THROUGHPUT, (OURS, "jpeg"), (FLOOR, "binary")),

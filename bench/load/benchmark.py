@@ -1,9 +1,7 @@
-"""Throughput and latency under load: python -m bench.load --runs 3 (make bench-load)."""
+"""Throughput and latency under load."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from bench import load_report, load_slots, machine, payloads, results, servers
-from bench.generator import Generator, LoadError
-from bench.load_tally import FLOOR, GO, PUBLISHED, STEADY, Tally
-from models import manifest, prepare
-from models.manifest import ManifestError
+from bench import machine, payloads, results, servers
+from bench.load import slots
+from bench.load.tally import FLOOR, PUBLISHED, STEADY, Tally
+from bench.loadgen.generator import Generator
+from bench.payloads import NESTED
+from bench.servers import GO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 SYSTEMS = (*servers.NAMES, FLOOR)
-PAYLOADS = ("json-nested", "binary", "json-flat", "jpeg")  # the order of their turns
+PAYLOADS = (NESTED, "binary", "json-flat", "jpeg")  # the order of their turns
 CLIENTS, REQUESTS = 10, 100  # of the published benchmark
 CHECKS = 10  # requests to each server with each payload before anything is timed
 
@@ -32,7 +31,7 @@ CHECKS = 10  # requests to each server with each payload before anything is time
 class Bench:
     """Two methods, each in interleaved rounds: the published one, and a steady run."""
 
-    def __init__(self, systems: Sequence[servers.System], ladder: Sequence[Payload], up: load_slots.Servers) -> None:
+    def __init__(self, systems: Sequence[servers.System], ladder: Sequence[Payload], up: slots.Servers) -> None:
         self._systems, self._ladder, self._up = systems, ladder, up
         self.tally, self.phases = Tally(), results.Samples()
 
@@ -49,7 +48,7 @@ class Bench:
 
     def published(self, runs: int, requests: int) -> None:
         """Ten clients, a hundred requests, nested JSON; a first round warms up and is thrown away."""
-        nested = next(payload for payload in self._ladder if payload.name == "json-nested")
+        nested = next(payload for payload in self._ladder if payload.name == NESTED)
         turns = [(number, system) for number in range(runs + 1) for system in self._systems]
         for number, system in tqdm(turns, desc="published method", unit="slot", disable=None):
             slot = self._up.slot(system.name, nested, CLIENTS, requests=requests)
@@ -58,19 +57,19 @@ class Bench:
 
     def narrow(self, variants: Sequence[str]) -> tuple[str, str]:
         """Goes on with the best of the variants only; its name, and a sentence that says how fast each was."""
-        speeds = {each: self.tally.throughput(each, "json-nested", PUBLISHED) for each in variants}
+        speeds = {each: self.tally.throughput(each, NESTED, PUBLISHED) for each in variants}
         best = max(speeds, key=speeds.__getitem__)
         self._systems = [each for each in self._systems if each.name == best or each.name not in variants]
         said = ", ".join(f"{each.partition(', ')[2]}: {speed:.1f} requests/s" for each, speed in speeds.items())
         return best, f"{best.partition(', ')[2]} (by the published method {said})"
 
-    def steady(self, runs: int, seconds: float, floor: load_slots.Floor | None) -> None:
+    def steady(self, runs: int, seconds: float, floor: slots.Floor | None) -> None:
         """Every system with every payload that it understands, for so long in each round; the floor in the middle.
 
         That is between the turns that are compared with it: ours with nested JSON and with binary.
         """
         cells = self._cells()
-        first = sum(payload.name == "json-nested" for _, payload in cells)
+        first = sum(payload.name == NESTED for _, payload in cells)
         with tqdm(total=runs * (len(cells) + bool(floor)), desc="steady run", unit="slot", disable=None) as progress:
             for _ in range(runs):
                 for number, (system, payload) in enumerate(cells):
@@ -93,11 +92,11 @@ def bench(model: Manifest, names: Sequence[str], runs: int, seconds: float, requ
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         generator = Generator(folder)
         systems = servers.systems(names, model)
-        up = load_slots.Servers({each.name: stack.enter_context(each.start()) for each in systems}, generator)
+        up = slots.Servers({each.name: stack.enter_context(each.start()) for each in systems}, generator)
         floor = None
         if FLOOR in names:
             binary = next(payload for payload in ladder if payload.name == "binary")
-            floor = stack.enter_context(load_slots.floor(model, binary, folder))
+            floor = stack.enter_context(slots.floor(model, binary, folder))
         run = Bench(systems, ladder, up)
         run.check()
         run.published(runs, requests)
@@ -117,28 +116,3 @@ def bench(model: Manifest, names: Sequence[str], runs: int, seconds: float, requ
     }
     document = {"machine": about, "versions": versions, "runs": runs, "rows": [*run.tally.rows(), *run.phases.rows()]}
     return document | {"ratios": run.tally.ratios()}
-
-
-def main() -> int:
-    """0 when every answer was right; 1, with the reason, when one was not or something is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="rounds of each method that count")
-    parser.add_argument("--seconds", type=float, default=30, help="length of a slot of the steady run")
-    parser.add_argument("--requests", type=int, default=REQUESTS, help="of the published method, in all")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
-    parser.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
-    options = parser.parse_args()
-    try:
-        model = manifest.read(manifest.folder_of(options.model))
-        print("\n".join(prepare.prepare(model)))
-        document = bench(model, options.systems, options.runs, options.seconds, options.requests)
-    except (ManifestError, LoadError, RuntimeError, payloads.WrongAnswerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    results.write(results.FOLDER / "load.json", document)
-    print(load_report.table(document))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

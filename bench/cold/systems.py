@@ -10,9 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench import page_cache
-from bench.cold_run import Run, between, detailed, made, memory, spawned
+from bench.cold import page_cache
+from bench.cold.run import Run, between, detailed, made, memory
+from bench.payloads import NAMES, NESTED
 from bench.peers import launch
+from bench.proc import spawned
 from function.engine import artifact, repository
 from function.native import cpu, ort_capi
 from infra.emulator import Emulator
@@ -26,9 +28,8 @@ if TYPE_CHECKING:
     from layer.unpack import Packaged
     from models.manifest import Manifest
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parent / "programs"  # what is spawned
 PACKAGED = "zeroserve-packaged"
-ALL_PAYLOADS = ("json-nested", "json-flat", "binary", "jpeg")
 
 
 class System(Protocol):
@@ -58,12 +59,12 @@ class RieSystem:
         python: str = sys.executable,
     ) -> None:
         self.name, self.payloads, self._cwd, self._python = name, payloads, cwd, python
-        path = [HERE / "cold_hooks", *([] if cwd == ROOT else [ROOT]), *filter(None, [env.get("PYTHONPATH")])]
+        path = [PROGRAMS, *filter(None, [env.get("PYTHONPATH")])]
         self._env = {**env, "COLD_HANDLER": handler, "PYTHONPATH": ":".join(map(str, path))}
 
     def run(self, payload: Payload) -> Run:
         event = payload.event()
-        emulator = Emulator("bench.cold_lambda.handler", self._env, self._cwd, self._python)
+        emulator = Emulator("lambda_handler.handler", self._env, self._cwd, self._python)
         start = time.monotonic_ns()
         with emulator:
             listening = time.monotonic_ns()
@@ -83,7 +84,7 @@ class ProcessSystem:
     """The handler in a bare interpreter: from spawn to the line with its answer."""
 
     name = "zeroserve-process"
-    payloads: tuple[str, ...] = ALL_PAYLOADS
+    payloads: tuple[str, ...] = NAMES
 
     def __init__(self, model: Manifest, folder: Path, packaged: Packaged | None = None) -> None:
         """`folder` takes the events as files; the function is the source tree's, or the packaged one."""
@@ -104,7 +105,9 @@ class ProcessSystem:
         payload.check(response)
         phases = between(("interpreter", "imports", "event", "request"), [start, *stamps])
         run = made(start, end, detailed(phases, dict(response.headers)), seen)
-        run.files.update((path, 0) for path in map(Path, modules) if path not in run.files)
+        # The kernel has told real paths: a file must not count twice where an environment is a link.
+        for path in map(Path.resolve, map(Path, modules)):
+            run.files.setdefault(path, 0)
         return run
 
     def touched(self, payload: Payload, artifacts: Path) -> dict[Path, int]:
@@ -127,7 +130,15 @@ class FloorSystem:
         shape = ",".join(str(max(1, size)) for size in tensor.shape)
         packages = Path(ort_capi.find_library()).parents[2]
         self._raw = folder / "tensor.f32"
-        self._argv = [sys.executable, "-I", "-S", str(HERE / "cold_floor.py"), str(ROOT), str(packages), chosen.graph]
+        self._argv = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(PROGRAMS / "ort_floor.py"),
+            str(ROOT),
+            str(packages),
+            chosen.graph,
+        ]
         self._argv += [str(artifact.optimise_level(chosen.family)), str(cpu.count(0)), str(self._raw)]
         self._argv += [tensor.name, shape]
 
@@ -147,7 +158,7 @@ class FloorSystem:
 class GoSystem:
     """The Go peer: from spawn through the line that says it listens to its first answer over HTTP."""
 
-    payloads: tuple[str, ...] = ("json-nested",)
+    payloads: tuple[str, ...] = (NESTED,)
 
     def __init__(self, name: str, binary: Path, model: Manifest, threads: int) -> None:
         self.name = name
@@ -172,26 +183,26 @@ class GoSystem:
 
 def zeroserve_rie(model: Manifest) -> RieSystem:
     """This project's function in the emulator."""
-    return RieSystem("zeroserve-rie", ALL_PAYLOADS, "function.handler.handler", _model_env(model))
+    return RieSystem("zeroserve-rie", NAMES, "function.handler.handler", _model_env(model))
 
 
 def zeroserve_packaged(packaged: Packaged) -> RieSystem:
     """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
     handler, cwd, python = "function.handler.handler", packaged.cwd, packaged.python
-    return RieSystem(PACKAGED, ("json-nested", "jpeg"), handler, packaged.env, cwd=cwd, python=python)
+    return RieSystem(PACKAGED, (NESTED, "jpeg"), handler, packaged.env, cwd=cwd, python=python)
 
 
 def naive_lambda_rie(model: Manifest) -> RieSystem:
     """The naive Lambda in the emulator, with its own virtual environment; it loads its model while it is imported."""
     argv, environ = launch.naive_lambda_command(model.path)
     env = {name: environ[name] for name in ("PYTHONPATH", "MODEL_NAME", "MODEL_PATH", "ORT_DISABLE_TELEMETRY")}
-    return RieSystem("naive-lambda-rie", ("json-nested", "jpeg"), argv[-1], env, python=argv[0])
+    return RieSystem("naive-lambda-rie", (NESTED, "jpeg"), argv[-1], env, python=argv[0])
 
 
 def process_command(event: Path, *options: str) -> list[str]:
     """What runs the handler once in a bare interpreter with these options; its environment needs PYTHONPATH."""
     # -P: the script's own folder, whose modules are the benchmark's, stays off the path.
-    return [sys.executable, "-P", *options, str(HERE / "cold_process.py"), str(event)]
+    return [sys.executable, "-P", *options, str(PROGRAMS / "bare_process.py"), str(event)]
 
 
 def _model_env(model: Manifest) -> dict[str, str]:

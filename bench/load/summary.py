@@ -1,10 +1,10 @@
-"""The load result files as tables in the terminal."""
+"""The load result file as tables in the terminal."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bench.load_tally import LATENCY, PUBLISHED, STEADY, THROUGHPUT
+from bench.load.tally import LATENCY, PUBLISHED, STEADY, THROUGHPUT
 
 
 def table(document: dict[str, Any]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bench import memory_report
-from bench.load_tally import FASTAPI, FLOOR, GO, OURS, P99, THROUGHPUT
-from bench.markdown import NONE, number, table
+from bench.load.tally import FLOOR, P99, THROUGHPUT
+from bench.memory import summary
+from bench.payloads import NESTED
+from bench.report.markdown import NONE, number, table
+from bench.servers import FASTAPI, GO, OURS
 
-NESTED = "json-nested"
 RIE, PROCESS, NAIVE = "zeroserve-rie", "zeroserve-process", "naive-lambda-rie"
 AT_LEAST, AT_MOST = "≥", "≤"
 
@@ -52,10 +53,10 @@ def goals(documents: dict[str, dict[str, Any]]) -> str:
         rows.append((goal.what, sides, f"{goal.sense} {goal.bound:g}", *_verdict(value, goal.sense, goal.bound)))
     memory = documents.get("memory")
     if memory:
-        points = memory_report.long_run(memory).get(OURS)
-        growth = memory_report.growth(points) if points else None
+        points = summary.long_run(memory).get(OURS)
+        growth = summary.growth(points) if points else None
         rows.append(_line("RSS after 2,000 requests", "to that after the first 100", growth, LONG_RUN_GROWTH, "%"))
-        extra = memory_report.extra_worker(memory).get("pss")
+        extra = summary.extra_worker(memory).get("pss")
         rows.append(_line("PSS of each further worker", PROCESS, extra, EXTRA_WORKER_MB, " MB"))
     return table(("what", "of / to", "goal", "measured", "reached"), rows)
 

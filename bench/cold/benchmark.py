@@ -1,10 +1,7 @@
-"""From process spawn to the first correct prediction: python -m bench.cold_start --runs 20 (make bench-cold)."""
+"""From process spawn to the first correct prediction."""
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -12,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from bench import cold_report, machine, page_cache, payloads, results
-from bench.cold_report import FIRST
-from bench.cold_run import NoAnswerError
-from bench.cold_systems import (
+from bench import machine, payloads, results
+from bench.cold import page_cache
+from bench.cold.summary import FIRST
+from bench.cold.systems import (
     PACKAGED,
     FloorSystem,
     GoSystem,
@@ -24,34 +21,29 @@ from bench.cold_systems import (
     zeroserve_packaged,
     zeroserve_rie,
 )
-from bench.page_cache import PageCacheError
-from bench.payloads import WrongAnswerError
+from bench.payloads import NESTED
 from bench.peers import launch
-from infra.emulator import EmulatorError
-from infra.rie import ROOT, RieError
+from bench.servers import GO, GO_THREADS
+from infra.rie import ROOT
 from layer.unpack import unpack
-from models import manifest
-from models.manifest import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.cold_systems import System
+    from bench.cold.systems import System
     from bench.payloads import Payload
     from layer.unpack import Packaged
     from models.manifest import Manifest
 
-SYSTEMS = ("zeroserve-rie", "zeroserve-packaged", "naive-lambda-rie", "zeroserve-process", "goserve-peer", "ort-floor")
-PAYLOADS = ("json-nested", "binary", "jpeg")
-GO_THREADS = {"goserve-peer, ORT's default of threads": 0, "goserve-peer, 1 thread": 1}
-FAILURES = (ManifestError, EmulatorError, RieError, NoAnswerError, WrongAnswerError, PageCacheError)
+SYSTEMS = ("zeroserve-rie", "zeroserve-packaged", "naive-lambda-rie", "zeroserve-process", GO, "ort-floor")
+PAYLOADS = (NESTED, "binary", "jpeg")
 RATIOS = (
-    (("zeroserve-rie", "json-nested"), ("naive-lambda-rie", "json-nested")),
-    (("zeroserve-rie", "json-nested"), ("goserve-peer", "json-nested")),
-    (("zeroserve-process", "json-nested"), ("goserve-peer", "json-nested")),
-    (("zeroserve-process", "binary"), ("goserve-peer", "json-nested")),
+    (("zeroserve-rie", NESTED), ("naive-lambda-rie", NESTED)),
+    (("zeroserve-rie", NESTED), (GO, NESTED)),
+    (("zeroserve-process", NESTED), (GO, NESTED)),
+    (("zeroserve-process", "binary"), (GO, NESTED)),
     (("zeroserve-rie", "jpeg"), ("naive-lambda-rie", "jpeg")),
-    (("zeroserve-packaged", "json-nested"), ("zeroserve-rie", "json-nested")),
+    (("zeroserve-packaged", NESTED), ("zeroserve-rie", NESTED)),
     (("zeroserve-packaged", "jpeg"), ("zeroserve-rie", "jpeg")),
     (("zeroserve-process", "binary"), ("ort-floor", "binary")),
 )
@@ -128,54 +120,17 @@ def bench(
                 for metric, total in files_totals(found, deployed).items():
                     samples.add(PACKAGED, payload.name, metric, total)
     variants = [system.name for system in systems if system.name in GO_THREADS]
-    if variants and samples.values(variants[0], "json-nested", FIRST):
-        best = samples.keep_best(variants, "goserve-peer", "json-nested", FIRST)
-        versions["goserve-peer"] = best.partition(", ")[2]
-    elif "goserve-peer" in names:
-        versions["goserve-peer"] = "left out: not built, or no payload that it understands"
+    if variants and samples.values(variants[0], NESTED, FIRST):
+        best = samples.keep_best(variants, GO, NESTED, FIRST)
+        versions[GO] = best.partition(", ")[2]
+    elif GO in names:
+        versions[GO] = "left out: not built, or no payload that it understands"
     document = {**about, "versions": versions, "runs": runs, "rows": samples.rows()}
     return document | {"ratios": samples.ratios(FIRST, RATIOS)}, files
 
 
 def files_totals(touched: dict[Path, int], deployed: Sequence[Path]) -> dict[str, float]:
     """MB of all files that a cold start touched, and of those in `deployed`: without interpreter and system."""
-    own = sum(size for path, size in touched.items() if any(path.is_relative_to(folder) for folder in deployed))
+    folders = [folder.resolve() for folder in deployed]
+    own = sum(size for path, size in touched.items() if any(path.is_relative_to(folder) for folder in folders))
     return {"files_touched_mb": sum(touched.values()) / 1e6, "deployed_files_touched_mb": own / 1e6}
-
-
-def main() -> int:
-    """0 when every answer was right; 1, with the reason, when one was not or something is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="rounds that count")
-    parser.add_argument("--drop-caches", action="store_true", help="empty the page cache before each start (root)")
-    parser.add_argument("--payloads", nargs="+", choices=payloads.NAMES, default=PAYLOADS)
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
-    parser.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
-    arguments = parser.parse_args()
-    if arguments.runs < 1:
-        parser.error(f"--runs should be 1 or more, not {arguments.runs}")
-    try:
-        model = manifest.read(manifest.folder_of(arguments.model))
-        # In a process of its own: while this one had ONNX Runtime mapped, its pages could not be dropped.
-        subprocess.run([sys.executable, "-m", "models.prepare", str(model.folder)], cwd=ROOT, check=True)
-        document, files = bench(
-            model, arguments.systems, arguments.payloads, arguments.runs, drop_caches=arguments.drop_caches
-        )
-    except subprocess.CalledProcessError:
-        return 1  # it has said why
-    except FAILURES as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not document["rows"]:
-        print("error: none of these systems can be measured with these payloads; see bench/README.md", file=sys.stderr)
-        return 1
-    name = "cold_start_dropped" if arguments.drop_caches else "cold_start"
-    results.write(results.FOLDER / f"{name}.json", document)
-    results.write_text(ROOT / "docs" / "img" / f"{name}.svg", cold_report.chart(document))
-    print(cold_report.table(document))
-    print(cold_report.files_table(document, files))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

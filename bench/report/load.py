@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import ladder, lines, plots, results
-from bench.load_tally import FASTAPI, FLOOR, GO, LATENCY, OURS, PUBLISHED, STEADY, THROUGHPUT
-from bench.markdown import number, table
+from bench import results
+from bench.charts import bars, lines
+from bench.charts.svg import COLOURS
+from bench.load import ladder
+from bench.load.tally import FLOOR, LATENCY, PUBLISHED, STEADY, THROUGHPUT
+from bench.payloads import NESTED
+from bench.report.markdown import number, table
+from bench.servers import FASTAPI, GO, OURS
 
-NESTED = "json-nested"
 # Colours by place, the same in all charts: grey, orange, lilac, green.
 ORDER = (FLOOR, "", GO, "", FASTAPI, OURS)
 # As printed on goserve.pages.dev/benchmarks: requests per second, p50 and p99 in ms.
@@ -69,13 +73,13 @@ def charts(document: dict[str, Any]) -> dict[str, str]:
             rate, latency = results.p50(document, system, payload, THROUGHPUT), _latency(document, system, payload, "")
             assert rate is not None
             assert latency is not None
-            fast_bars.append(plots.Bar(system, {system: rate}, rate))
-            slow_bars.append(plots.Bar(system, {system: latency["p99"]}, latency["p99"]))
-        speed.append(plots.Group(payload, fast_bars))
-        slow.append(plots.Group(payload, slow_bars))
+            fast_bars.append(bars.Bar(system, {system: rate}, rate))
+            slow_bars.append(bars.Bar(system, {system: latency["p99"]}, latency["p99"]))
+        speed.append(bars.Group(payload, fast_bars))
+        slow.append(bars.Group(payload, slow_bars))
     return {
-        "load_throughput.svg": plots.bars("Requests answered per second", note, "1/s", speed, ORDER),
-        "load_p99.svg": plots.bars("Latency that 99 of 100 requests stay below", note, "ms", slow, ORDER),
+        "load_throughput.svg": bars.chart("Requests answered per second", note, "1/s", speed, ORDER),
+        "load_p99.svg": bars.chart("Latency that 99 of 100 requests stay below", note, "ms", slow, ORDER),
     }
 
 
@@ -83,7 +87,7 @@ def ladder_charts(document: dict[str, Any]) -> dict[str, str]:
     """File name -> SVG: throughput and p99 by clients and cores."""
     about = document["machine"]
     note = f"json-nested, {about['seconds']:g} s each. Dashed: fewer cores. {about['cpu']}."
-    colour = {name: plots.COLOURS[index] for index, name in enumerate(ORDER)}
+    colour = {name: COLOURS[index] for index, name in enumerate(ORDER)}
     found: dict[str, dict[tuple[str, int], list[tuple[int, float]]]] = {}
     for system, kind, clients, cores, value in ladder.points(document):
         found.setdefault(kind, {}).setdefault((system, cores), []).append((clients, value))
@@ -95,10 +99,10 @@ def ladder_charts(document: dict[str, Any]) -> dict[str, str]:
         for kind in ("throughput", "p99")
     }
     return {
-        "ladder_throughput.svg": lines.lines(
+        "ladder_throughput.svg": lines.chart(
             "Requests per second by clients", note, "clients", "1/s", drawn["throughput"]
         ),
-        "ladder_p99.svg": lines.lines("p99 by clients", note, "clients", "ms", drawn["p99"]),
+        "ladder_p99.svg": lines.chart("p99 by clients", note, "clients", "ms", drawn["p99"]),
     }
 
 
@@ -121,11 +125,8 @@ def cells(document: dict[str, Any]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda cell: places[cell[1]])
 
 
-def _latency(document: dict[str, Any], system: str, payload: str, method: str) -> dict[str, float] | None:
-    for row in document["rows"]:
-        if (row["system"], row["payload"], row["metric"]) == (system, payload, method + LATENCY):
-            return dict(row)
-    return None
+def _latency(document: dict[str, Any], system: str, payload: str, method: str) -> dict[str, Any] | None:
+    return results.find(document, system, payload, method + LATENCY)
 
 
 def _cores(count: int) -> str:

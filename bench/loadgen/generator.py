@@ -1,22 +1,26 @@
-"""Runs the load generator (bench/loadgen) and reads what it measured."""
+"""Builds the load generator, runs it and reads what it measured."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.peers import launch
+from bench.gobuild import go_binary
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.payloads import Payload
 
 
-class LoadError(Exception):
+class LoadError(RuntimeError):
     """A load that does not count; the message says what went wrong."""
+
+
+def build() -> Path | None:
+    """The load generator's executable; None, with the reason printed, where it cannot be built."""
+    return go_binary(Path(__file__).parent, "loadgen")
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Generator:
 
     def __init__(self, folder: Path) -> None:
         """LoadError where it cannot be built; the reason is printed."""
-        binary = launch.build_loadgen()
+        binary = build()
         if binary is None:
             raise LoadError("the load generator cannot be built; the reason is printed above")
         self._binary, self._folder = binary, folder

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-CACHE = Path(__file__).parents[2] / ".cache" / "peers"
+CACHE = Path(__file__).parents[1] / ".cache" / "peers"
 
 
 def go_binary(source: Path, name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What each module on the hot path costs: python -m bench.imports [--payload jpeg] [--runs 20]
+"""What each module on the hot path costs: python -m bench.cold.imports [--payload jpeg] [--runs 20]
 
 Medians over fresh interpreters that answer one event (-X importtime, which makes all a little slower).
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bench import payloads
-from bench.cold_systems import process_command
+from bench.cold.systems import process_command
 from infra.rie import ROOT
 from models import manifest, prepare
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Prints a table, the dearest first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--payload", choices=payloads.NAMES, default="json-nested")
+    parser.add_argument("--payload", choices=payloads.NAMES, default=payloads.NESTED)
     arguments = parser.parse_args()
     model = manifest.read(manifest.folder_of("digits"))
     prepare.prepare(model)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from bench import proc, servers
-from bench.generator import LoadError
+from bench.loadgen.generator import LoadError
 from function.engine import artifact, repository
 from function.native import cpu, ort_capi
 from infra.rie import ROOT
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bench.generator import Generator
+    from bench.loadgen.generator import Generator
     from bench.payloads import Payload
     from bench.peers.launch import Server
     from models.manifest import Manifest
@@ -49,7 +49,7 @@ class Servers:
         """WrongAnswerError unless the server gives the payload's answer; the phases that it reports, in ms."""
         response = servers.ask(self._running[name].url, payload)
         payload.check(response)
-        return servers.phases(response)
+        return servers.timing(dict(response.headers))
 
     def slot(self, name: str, payload: Payload, clients: int, *, requests: int = 0, seconds: float = 0) -> Slot:
         """The server under this many clients, until there were so many requests or for so long."""
@@ -65,7 +65,7 @@ class Servers:
 
 
 class Floor:
-    """The process of bench.load_floor."""
+    """The process of bench.load.floor."""
 
     def __init__(self, pid: int, asked: IO[str], answers: IO[str]) -> None:
         self._pid, self._asked, self._answers = pid, asked, answers
@@ -94,7 +94,7 @@ def floor(model: Manifest, payload: Payload, folder: Path) -> Iterator[Floor]:
     tensor = metadata.inputs[model.image.input]
     file = folder / "floor.f32"
     file.write_bytes(payload.body)
-    argv = [sys.executable, "-m", "bench.load_floor", chosen.graph, str(artifact.optimise_level(chosen.family))]
+    argv = [sys.executable, "-m", "bench.load.floor", chosen.graph, str(artifact.optimise_level(chosen.family))]
     argv += [str(file), tensor.name, ",".join(str(max(1, size)) for size in tensor.shape)]
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -102,7 +102,7 @@ def floor(model: Manifest, payload: Payload, folder: Path) -> Iterator[Floor]:
         try:
             scores = process.stdout.readline()
             if not scores:
-                raise LoadError("bench.load_floor ended before it could be asked; its words are above")
+                raise LoadError("bench.load.floor ended before it could be asked; its words are above")
             payload.check_scores(dict(enumerate(json.loads(scores))))
             yield Floor(process.pid, process.stdin, process.stdout)
         finally:

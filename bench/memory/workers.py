@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import proc
-from bench.cold_run import spawned
 from infra.payload import decode_answer
 from infra.rie import ROOT
 
@@ -41,7 +40,7 @@ def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[in
     with ExitStack() as stack:
         for count in sorted(counts):
             while len(pids) < count:
-                process = stack.enter_context(spawned(argv, env))
+                process = stack.enter_context(proc.spawned(argv, env))
                 payload.check(decode_answer(process.line("answer ")))
                 pids.append(process.pid)
             found[count] = proc.memory(pids)

@@ -1,15 +1,15 @@
-"""Writes docs/benchmarks.md and its charts from the result files: python -m bench.report (make bench-report)."""
+"""The result files as docs/benchmarks.md and its charts."""
 
 from __future__ import annotations
 
-import sys
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from bench import cold_report, report_goals, report_load, report_memory, results
-from bench.load_tally import GO
-from bench.markdown import NONE, number, table
-from infra.rie import ROOT
+from bench import results
+from bench.cold import summary
+from bench.report import goals, load, memory
+from bench.report.markdown import NONE, number, table
+from bench.servers import GO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,28 +37,28 @@ def page(documents: Documents, template: str, notes: str) -> tuple[str, dict[str
         return "\n\n".join([text(documents[key]), *shown])
 
     if "load" in documents:
-        charts |= report_load.charts(documents["load"])
+        charts |= load.charts(documents["load"])
     if "ladder" in documents:
-        charts |= report_load.ladder_charts(documents["ladder"])
+        charts |= load.ladder_charts(documents["ladder"])
     if "memory" in documents:
-        charts |= report_memory.charts(documents["memory"])
+        charts |= memory.charts(documents["memory"])
     if "cold" in documents:
-        charts["cold_start.svg"] = cold_report.chart(documents["cold"])
-    go, fastapi = (figures[0] for figures in report_load.CLAIMED.values())
+        charts["cold_start.svg"] = summary.chart(documents["cold"])
+    go, fastapi = (figures[0] for figures in load.CLAIMED.values())
     about = documents.get("load", {}).get("machine", {})
     blocks = {
         "machine": machine(documents),
-        "goals": report_goals.goals(documents),
+        "goals": goals.goals(documents),
         "notes": notes.strip(),
         "claimed_ratio": number(go / fastapi),
-        "published": block("load", report_load.published),
+        "published": block("load", load.published),
         "steady_seconds": f"{about.get('steady_seconds', 30):g}",
-        "steady": block("load", report_load.steady, "load_throughput.svg", "load_p99.svg"),
-        "phases": block("load", report_load.phases),
-        "ladder": block("ladder", report_load.ladder_table, "ladder_throughput.svg", "ladder_p99.svg"),
-        "memory": block("memory", report_memory.stages, "memory_stages.svg"),
-        "long_run": block("memory", report_memory.long_run, "memory_long_run.svg"),
-        "workers": block("memory", report_memory.workers),
+        "steady": block("load", load.steady, "load_throughput.svg", "load_p99.svg"),
+        "phases": block("load", load.phases),
+        "ladder": block("ladder", load.ladder_table, "ladder_throughput.svg", "ladder_p99.svg"),
+        "memory": block("memory", memory.stages, "memory_stages.svg"),
+        "long_run": block("memory", memory.long_run, "memory_long_run.svg"),
+        "workers": block("memory", memory.workers),
         "cold": block("cold", cold, "cold_start.svg"),
         "idle_share": f"{about.get('idle_servers_share_of_a_core', 0):.1%}",
     }
@@ -68,11 +68,11 @@ def page(documents: Documents, template: str, notes: str) -> tuple[str, dict[str
 def cold(document: dict[str, Any]) -> str:
     """First predictions: medians, memory and phases."""
     rows = []
-    for payload, systems in cold_report.cells(document).items():
+    for payload, systems in summary.cells(document).items():
         for system in systems:
-            first, peak = (results.p50(document, system, payload, each) for each in (cold_report.FIRST, "peak_rss_mb"))
+            first, peak = (results.p50(document, system, payload, each) for each in (summary.FIRST, "peak_rss_mb"))
             made_of = ", ".join(
-                f"{name} {number(ms)}" for name, ms in cold_report.phases(document, system, payload).items()
+                f"{name} {number(ms)}" for name, ms in summary.phases(document, system, payload).items()
             )
             rows.append((payload, system, number(first), number(peak), made_of))
     return table(("payload", "system", "first prediction, ms", "peak RSS, MB", "phases, ms"), rows)
@@ -92,27 +92,3 @@ def machine(documents: Documents) -> str:
     said = [f"- Machine: {each}" for each in dict.fromkeys(hardware)]
     said += [f"- Versions: {each}" for each in dict.fromkeys(software)]
     return "\n".join([*said, "", table(("results", "rounds", "load average before", "setting of goserve-peer"), rows)])
-
-
-def main() -> int:
-    """0 when the page was written; 1, with the reason, when no result file is there or one is damaged."""
-    try:
-        documents = read(results.FOLDER)
-    except results.ResultError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not documents:
-        print(f"error: no result file in {results.FOLDER}; run: make bench", file=sys.stderr)
-        return 1
-    template = (ROOT / "bench" / "report_template.md").read_text(encoding="utf-8")
-    notes = (ROOT / "docs" / "benchmarks_notes.md").read_text(encoding="utf-8")
-    text, charts = page(documents, template, notes)
-    for name, chart in charts.items():
-        results.write_text(ROOT / "docs" / "img" / name, chart)
-    results.write_text(ROOT / "docs" / "benchmarks.md", text)
-    print(f"wrote docs/benchmarks.md and {len(charts)} charts from {', '.join(FILES[key] for key in documents)}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

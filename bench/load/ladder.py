@@ -1,4 +1,4 @@
-"""How cost grows with clients and with cores: python -m bench.ladder (make bench-ladder).
+"""How cost grows with clients and with cores: python -m bench.load.ladder (make bench-ladder).
 
 Each number of clients sends json-nested for a few seconds, to one server at a time. With fewer cores than the machine
 has, the servers are pinned to the first ones and the load generator to the others; with all, they share them.
@@ -6,7 +6,6 @@ has, the servers are pinned to the first ones and the load generator to the othe
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from bench import load_slots, machine, payloads, proc, results, servers
-from bench.generator import Generator, LoadError
-from bench.load_tally import GO, OURS
-from models import manifest, prepare
-from models.manifest import ManifestError
+from bench import cli, machine, payloads, proc, results, servers
+from bench.load import slots
+from bench.loadgen.generator import Generator
+from bench.payloads import NESTED
+from bench.servers import GO, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 GO_VARIANT = "goserve-peer, 1 thread"  # the faster of the two with many clients
-NESTED = "json-nested"
 WARM_UP = 20  # requests
 _METRIC = re.compile(r"(\w+)_with_(\d+)_clients_on_(\d+)_cores_(?:rps|ms|mb)")
 
@@ -64,7 +62,7 @@ def bench(
                 with proc.pinned(cpus[:cores]):
                     running = {each.name: stack.enter_context(each.start()) for each in chosen}
                 stack.enter_context(proc.pinned(cpus[cores:] or cpus))
-                up = load_slots.Servers(running, generator)
+                up = slots.Servers(running, generator)
                 for system in running:
                     up.check(system, payload)
                     up.slot(system, payload, 1, requests=WARM_UP)
@@ -83,25 +81,23 @@ def bench(
     return document | {"rows": samples.rows(), "ratios": []}
 
 
+def table(document: dict[str, Any]) -> str:
+    """Throughput and p99 by system, cores and clients, for a terminal."""
+    return "\n".join(
+        f"{system:<16}{cores} cores {count:>3} clients  {kind:<11}{value:>8.1f}"
+        for system, kind, count, cores, value in points(document)
+        if kind in ("throughput", "p99")
+    )
+
+
 def main() -> int:
-    """0 when every answer was right; 1, with the reason, when one was not or something is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=1, help="rounds for each number of cores")
+    """The status of cli.run."""
+    parser = cli.parser(__doc__, 1, "rounds for each number of cores")
     parser.add_argument("--seconds", type=float, default=5, help="length of a slot")
-    parser.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
     options = parser.parse_args()
-    try:
-        model = manifest.read(manifest.folder_of(options.model))
-        print("\n".join(prepare.prepare(model)))
-        document = bench(model, (GO, OURS), options.runs, options.seconds)
-    except (ManifestError, LoadError, RuntimeError, payloads.WrongAnswerError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    results.write(results.FOLDER / "ladder.json", document)
-    for system, kind, count, cores, value in points(document):
-        if kind in ("throughput", "p99"):
-            print(f"{system:<16}{cores} cores {count:>3} clients  {kind:<11}{value:>8.1f}")
-    return 0
+    return cli.run(
+        options.model, lambda model: bench(model, (GO, OURS), options.runs, options.seconds), "ladder.json", table
+    )
 
 
 if __name__ == "__main__":
