@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from function.cache import result_cache
 from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
+from infra import processes
 from models import manifest, prepare
 
 if TYPE_CHECKING:
@@ -41,15 +41,18 @@ VALKEY = shutil.which("valkey-server") or shutil.which("redis-server")
 @contextmanager
 def valkey() -> Iterator[str]:
     """The URL of a server of its own on this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = processes.free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [str(VALKEY), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            time.sleep(0.5)
-            yield f"valkey://127.0.0.1:{port}"
-            process.terminate()
+            try:
+                while port not in processes.listening_ports(process.pid):
+                    if process.poll() is not None:
+                        raise SystemExit(f"error: {VALKEY} ended with status {process.returncode} before it listened")
+                    time.sleep(0.02)
+                yield f"valkey://127.0.0.1:{port}"
+            finally:
+                process.terminate()
 
 
 def variant(payload: Payload, number: int) -> Request:

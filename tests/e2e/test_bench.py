@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import payloads, results, servers
+from bench import cache, payloads, results, servers
 from bench.load import benchmark as load
 from bench.load import ladder, slots
 from bench.load.tally import FLOOR
 from bench.loadgen import generator
 from bench.memory import benchmark as memory
 from bench.servers import OURS
+from infra.rie import ROOT
 from models import manifest
 
 if TYPE_CHECKING:
@@ -84,3 +87,9 @@ def test_a_server_that_does_not_start_says_why(digits: Manifest) -> None:
     said = pytest.raises(RuntimeError, match="QUEUE_SIZE must be a whole number")
     with said, servers.zeroserve(digits, {"QUEUE_SIZE": "many"}):
         pass
+
+
+@pytest.mark.skipif(cache.VALKEY is None, reason="neither valkey-server nor redis-server is installed")
+def test_the_cache_benchmark_takes_its_server_along_when_it_fails() -> None:
+    program = "from bench import cache\nwith cache.valkey():\n    raise SystemExit(3)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False).returncode == 3
