@@ -59,7 +59,8 @@ class App:
         except PredictError as error:
             return error_response(error)
         except MemoryError:
-            return error_response(PredictError("UNAVAILABLE", "not enough memory for this request; send a smaller one"))
+            message = "not enough memory for this request; send a smaller one"
+            return error_response(PredictError("UNAVAILABLE", message, {"Retry-After": "1"}))
         except Exception:  # noqa: BLE001  (a defect: its trace is for the log, not for the caller)
             import traceback
 

@@ -29,7 +29,7 @@ class Limits:
     needs less than `share` at its worst is not counted.
 
     A sixteenth of the memory for a body (less where more than two requests are worked on at a time), an eighth for
-    the bodies being received, half for work; the rest is for the interpreter, the model and its activations.
+    the bodies being received, three eighths for work; the rest is for the interpreter, the model and its activations.
     """
 
     __slots__ = ("bodies", "budget", "largest_body", "memory", "share", "work")
@@ -44,7 +44,7 @@ class Limits:
         self.memory = settings.memory_limit_bytes or _memory_limit(settings.function_memory_mb)
         self.largest_body = settings.max_body_bytes or min(LARGEST_BODY, self.memory // (8 * max(2, workers)))
         self.bodies = max(self.largest_body, min(LARGEST_BODIES, self.memory // 8))
-        self.work = min(LARGEST_WORK, self.memory // 2)
+        self.work = min(LARGEST_WORK, self.memory // 8 * 3)
         self.budget, self.share = Budget(self.work), self.work // (4 * workers)
 
     def hold(self, needed: int, what: str) -> Hold:
@@ -62,7 +62,8 @@ class Limits:
                 "smaller one, or tensors as binary data, or give the function more memory",
             )
         if not self.budget.take(needed, WAIT_S):
-            raise PredictError("UNAVAILABLE", f"{what} waited {WAIT_S:.0f} s for memory that others use; try it again")
+            message = f"{what} waited {WAIT_S:.0f} s for memory that others use; try it again"
+            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
         return Hold(self.budget, needed)
 
 

@@ -30,15 +30,15 @@ def configured(workers: int = 2, **variables: str) -> Limits:
 
 @pytest.fixture
 def small() -> Iterator[None]:
-    """A process of 64 MiB: 32 of them for work."""
-    LIMITS.configure(Settings({"MEMORY_LIMIT_BYTES": str(64 * MIB)}), 2)
+    """32 MiB for work."""
+    LIMITS.configure(Settings({"MEMORY_LIMIT_BYTES": str(32 * MIB // 3 * 8 + 8)}), 2)
     yield
     LIMITS.__init__()  # type: ignore[misc]  # the one of this process, as it was
 
 
 @pytest.mark.parametrize(
     ("memory", "workers", "body", "bodies", "work"),
-    [(512, 2, 32, 64, 256), (1024, 2, 64, 128, 512), (1024, 8, 16, 128, 512), (65536, 2, 64, 256, 1024)],
+    [(512, 2, 32, 64, 192), (1024, 2, 64, 128, 384), (1024, 8, 16, 128, 384), (65536, 2, 64, 256, 1024)],
 )
 def test_the_rule(memory: int, workers: int, body: int, bodies: int, work: int) -> None:
     found = configured(workers, MEMORY_LIMIT_BYTES=str(memory * MIB))
