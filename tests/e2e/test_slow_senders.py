@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,6 @@ from tests.e2e.raw_server import PATIENCE, RawServer, check_refusal, post, read_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from bench.payloads import Payload
 
@@ -180,3 +180,11 @@ def test_the_queue_has_a_deadline_and_an_end(digits_prepared: Path, tmp_path: Pa
         assert not [name for name in gated.ids() if name.startswith("waiting")]
         for connection in (*busy, *waiting):
             connection.close()
+
+
+def test_a_process_with_a_memory_limit_has_one_for_its_data(digits_prepared: Path, payload: Payload) -> None:
+    with running(digits_prepared, settings={"MEMORY_LIMIT_BYTES": str(256 << 20)}) as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text().splitlines()
+        (data,) = [line.split() for line in limits if line.startswith("Max data size")]
+        assert int(data[3]) == (256 << 20) // 8 * 7
+        payload.check(servers.ask(server.url, payload))
