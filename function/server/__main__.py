@@ -40,7 +40,7 @@ def main() -> None:
         sys.exit(f"error: {error.message}")
     limit_data()
     files = raise_file_limit()
-    backlog = min(2048, files // 8)  # so many may be accepted before the first of them is looked at
+    backlog = min(2048, files // 4)  # so many may be accepted before the first of them is looked at
     config = uvicorn.Config(
         app,
         host=arguments.host,

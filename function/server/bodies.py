@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
+    from function.server.arrival import Arrival
     from function.server.connection import Connection
-    from function.server.intake import Arrival
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from function.server.intake import Arrival
+    from function.server.arrival import Arrival
 
 EXTENSION = "zeroserve.connection"  # among the extensions of an ASGI scope; absent in other servers
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGISendEvent
 
-    from function.server.intake import Arrival
+    from function.server.arrival import Arrival
     from function.server.lobby import Lobby
 
 

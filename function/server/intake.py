@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from function.limits import LIMITS
+from function.server.arrival import Arrival
 from function.server.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -22,73 +23,7 @@ GRACE_S, MIN_BYTES_PER_S = 10.0, 8_000  # from then on, on average since the bod
 IDLE_S = 10.0  # without any byte
 TURN_WAIT_S = 30.0
 TURN_CHECK_S, TURN_BYTES = 0.03, 16 * 1024  # that a turn has to bring in that time while others wait for one
-TURN_READABLE = 48 * 1024  # bytes that wait in the socket of someone who will use a turn
 CHECK_S = 0.5
-
-
-class Arrival:
-    """One body on its way: what has come of it, what memory it holds, and whether it is its turn."""
-
-    def __init__(self, intake: Intake, length: int | None, readable: Callable[[], int] | None) -> None:
-        self._intake, self._task = intake, asyncio.current_task()
-        self._readable, self._length = readable, length
-        self.began = self.moved = self.since = monotonic()
-        self.received = self.held = self.marked = 0
-        self.turn = self.beside = False  # "beside": it goes on without a turn
-        self.go_on: Callable[[], None] = lambda: None
-        self.lost_turn: Callable[[], None] = lambda: None
-        self.refusal: RefusedError | None = None
-
-    def came(self, count: int) -> None:
-        """So many more bytes are there."""
-        self.received += count
-        self.moved = monotonic()
-
-    def hold(self, count: int) -> None:
-        """So many more bytes of memory (fewer, below 0) belong to this body; the slowest is refused for want of any."""
-        self.held += count
-        self._intake.hold(count)
-
-    def ask(self, go_on: Callable[[], None]) -> bool:
-        """Whether this body may go on at once; if not, `go_on` is called later. Bytes beyond ALLOWANCE need this."""
-        self.go_on = go_on
-        return self._intake.ask(self)
-
-    def may_go_on(self) -> bool:
-        return self.turn or self.beside
-
-    def refuse(self, refusal: RefusedError) -> None:
-        """Interrupts the task that reads this body; what the body holds counts no more."""
-        if self.refusal is None:
-            self.refusal = refusal
-            self.close()
-            if self._task is not None and self._task is not asyncio.current_task():
-                self._task.cancel()
-
-    def check(self) -> None:
-        """Raises the refusal, if there is one."""
-        if self.refusal is not None:
-            if self._task is not None and self._task.cancelling():
-                self._task.uncancel()
-            raise self.refusal
-
-    def complete(self) -> None:
-        """All of it is there: it can be too slow no more, but keeps its turn and its memory until `close`."""
-        self._intake.arriving.pop(self, None)
-
-    def close(self) -> None:
-        """Gives back what it holds."""
-        self.complete()
-        self._intake.release(self)
-
-    def rate(self, now: float) -> float:
-        return self.received / max(now - self.began, 0.1)
-
-    def will_use_a_turn(self) -> bool:
-        if self._readable is None:
-            return True
-        rest = TURN_READABLE if self._length is None else self._length - self.received
-        return self._readable() >= min(TURN_READABLE, rest)
 
 
 class Intake:
@@ -121,7 +56,7 @@ class Intake:
                 return  # whole bodies alone, whose number the queue limits
             min(holding, key=lambda arrival: arrival.rate(now)).refuse(
                 RefusedError(
-                    "bodies",
+                    "memory",
                     "UNAVAILABLE",
                     f"bodies being received take {LIMITS.bodies} bytes already, and this one came slowest; "
                     "try again in a second",
@@ -197,7 +132,7 @@ class Intake:
                 continue
             if now - arrival.since > TURN_WAIT_S:
                 message = f"this large body waited {TURN_WAIT_S:.0f} s for its turn; try again later"
-                arrival.refuse(RefusedError("deadline", "UNAVAILABLE", message))
+                arrival.refuse(RefusedError("queue", "UNAVAILABLE", message))
             elif now - arrival.since >= TURN_CHECK_S and not arrival.will_use_a_turn():
                 self._set_beside(arrival)
         self._grant()

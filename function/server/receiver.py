@@ -12,7 +12,7 @@ from function.server.refusals import RefusedError
 if TYPE_CHECKING:
     from uvicorn.protocols.http.flow_control import FlowControl
 
-    from function.server.intake import Arrival
+    from function.server.arrival import Arrival
 
 _NOWHERE = memoryview(bytearray(ALLOWANCE))  # where bytes go that nobody wants any more
 
@@ -35,7 +35,7 @@ class Http(Protocol):
 class Receiver(asyncio.BufferedProtocol):
     """The buffer grows to the body's length when it is this body's turn, else with what comes.
 
-    So a sender that declares much and sends little holds no more memory than twice what it sent.
+    So a sender that declares much and sends little holds little more memory than what it sent.
     """
 
     def __init__(self, http: Http, arrival: Arrival, length: int, begun: bytearray) -> None:
@@ -78,7 +78,7 @@ class Receiver(asyncio.BufferedProtocol):
         if self._arrival.turn:
             size = self._length
         else:
-            size = min(self._length, max(ALLOWANCE, 2 * self._size))
+            size = min(self._length, self._size + max(ALLOWANCE, self._size // 2))
         try:
             body = OwnedText(size)  # JSON can be read in place
         except MemoryError:

@@ -2,68 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from function.messages import LARGE_BODY
 from function.server.connection import EXTENSION
-from function.server.cycle import Cycle, Owner
-from function.server.heads import HEAD, HEADER, HEADERS, REQUEST_LINE, BadRequestError, checked, reason, too_long
-from function.server.lobby import HEAD_S, KEEP_ALIVE_S, LINGER_S
+from function.server.conversation import Conversation
+from function.server.cycle import Cycle
+from function.server.heads import HEAD, HEADER, HEADERS, REQUEST_LINE, checked, reason, too_long
+from function.server.lobby import HEAD_S
 
 if TYPE_CHECKING:
-    import asyncio
     from typing import Any
 
-
-_AT_ONCE = 64 * 1024  # bytes of an answer that the kernel takes without waiting for the client
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
-class Protocol(Owner):
-    """One connection. `lobby`, of the server's state, knows those on which no request is being served.
-
-    A large body of known length stays in the socket until the app asks for it.
-    """
+class Protocol(Conversation):
+    """What is read on a connection. A large body of known length stays in the socket until the app asks for it."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.pipeline: deque[tuple[Cycle, Any]] = deque()  # type: ignore[assignment]  # newest at the left
-        self.lobby = self.server_state.lobby  # type: ignore[attr-defined]
-        self._in_head = self._muted = False
-        self._ended = self._discarding = False  # the client sends no more; what it sends is not read any more
-        self._untold = self._head = self._unsent = 0
-        self._serving: Cycle | None = None
-        self._refusal: BadRequestError | None = None  # to be sent when all requests before it are answered
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.lobby.enter(self, HEAD_S)
-        self.lobby.make_room(len(self.connections))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lobby.leave(self)
-        self.pipeline.clear()
-        serving, self._serving = self._serving, None
-        super().connection_lost(exc)
-        if serving is not None and not serving.response_complete:
-            serving.disconnected = True
-            serving.message_event.set()
-            if serving.on_lost is not None:
-                serving.on_lost()
-
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more: requests that are whole are still answered, then the connection is closed."""
-        self._ended = True
-        if self._discarding or not self._busy() or (self.cycle.more_body and not self.pipeline):
-            return False
-        if self.cycle.more_body:
-            self.pipeline.popleft()
-        return True
+        self._muted = False  # the parser is told what it knows already
+        self._untold = self._head = 0  # bytes: read since the parser last told of something; of this head
 
     def data_received(self, data: bytes) -> None:
         """Bytes of any part of a request. What the parser takes without telling of it is bounded: it may keep it."""
@@ -128,7 +90,8 @@ class Protocol(Owner):
         if waits:
             self.pipeline.appendleft((self.cycle, self.app))
         else:
-            self.lobby.leave(self)
+            if not self.flow.write_paused:
+                self.lobby.leave(self)
             self._serve(self.cycle)
 
     def on_body(self, body: bytes) -> None:
@@ -157,86 +120,6 @@ class Protocol(Owner):
         self.parser = new_parser(self)
         self.cycle.more_body = False  # before anything that follows the body, an end of the connection for one
         self.transport.set_protocol(self)
-
-    def _busy(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def _serve(self, cycle: Cycle) -> None:
-        self._serving = cycle
-        self._start_asgi_task(cycle, self.app)
-
-    def answered(self, cycle: Cycle) -> None:
-        """After the answer: the next of the requests that came at once, the wait for another one, or the end."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        if not cycle.keep_alive:
-            self.pipeline.clear()
-            self._close(linger=cycle.more_body)
-        elif self.pipeline:
-            following, _ = self.pipeline.pop()
-            if not self.pipeline and not following.reads_whole():
-                self.flow.resume_reading()
-            self._serve(following)
-        elif self._refusal is not None:
-            self._tell(self._refusal)
-        elif self._ended:
-            self._close(linger=False)
-        else:
-            self.flow.resume_reading()
-            self.lobby.enter(self, HEAD_S if self._in_head else KEEP_ALIVE_S)
-
-    def _refuse(self, refusal: BadRequestError) -> None:
-        """Answers what cannot be read on, after the requests before it, and closes the connection."""
-        self.lobby.refused(refusal.reason)
-        self._discarding, self._in_head = True, False
-        if self._busy() and self.cycle.more_body:  # it is this request's body that is broken
-            if self.pipeline:
-                self.pipeline.popleft()
-            else:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-                self._tell(refusal)
-                return
-        if self._busy():
-            self._refusal = refusal
-        else:
-            self._tell(refusal)
-
-    def _tell(self, refusal: BadRequestError) -> None:
-        body = json.dumps({"error": refusal.message}).encode()
-        length = str(len(body)).encode()
-        head = (b"content-type: application/json", b"content-length: " + length, b"connection: close", b"", body)
-        self.transport.write(STATUS_LINE[refusal.status] + b"\r\n".join(head))
-        self._close(linger=True)
-
-    def _close(self, *, linger: bool) -> None:
-        """Closes, but where the client is still sending or reading: it would see a reset instead of the answer."""
-        if self._ended or not (linger or self.transport.get_write_buffer_size() > _AT_ONCE):
-            self.transport.close()
-            return
-        self._discarding = True
-        self.transport.write_eof()
-        self.flow.resume_reading()
-        self.lobby.enter(self, LINGER_S)
-
-    def too_late(self) -> None:
-        """The lobby: nothing has come for too long. An answer that is still being read is waited for."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent != self._unsent:
-            self._unsent = unsent
-            self.lobby.enter(self, HEAD_S)
-        elif unsent or self._discarding:
-            self.transport.abort()
-        elif self._in_head:
-            self._refuse(BadRequestError("slow", 408, f"the head of the request did not come within {HEAD_S:.0f} s"))
-        else:
-            self.transport.close()
-
-    def shutdown(self) -> None:
-        """The server ends: a connection without a request is closed, the others after their answers."""
-        if not (self._busy() or self._in_head or self._discarding):
-            self.transport.close()
 
 
 def new_parser(protocol: Protocol) -> HttpRequestParser:

@@ -18,6 +18,7 @@ THIRD_PARTY = {
     "httptools": {"server.heads", "server.uvicorn_protocol"},
     "uvicorn": {
         "server.__main__",
+        "server.conversation",
         "server.cycle",
         "server.graceful",
         "server.heads",
