@@ -5,7 +5,6 @@ from __future__ import annotations
 from function.errors import invalid
 
 LARGE_BODY = 1024 * 1024  # bytes: from here on, copies and memory count for more than a few calls
-WHOLE_BODY = "zeroserve.whole_body"  # among the extensions of an ASGI scope: the server's own way to a large body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
