@@ -1,7 +1,8 @@
 """What the headers of a JPEG, PNG or WebP file say, read before any decoder sees the file.
 
-Pillow keeps all metadata and follows every offset in it, so a few kilobytes may cost it gigabytes: what it need not
-see is taken out here (JPEG), and the rest is counted. Each walk ends after a fixed number of steps.
+Pillow reads and keeps all metadata piece by piece: 24 MB of empty JPEG comments cost it 435 MB and 4 s, 58 MB of EXIF
+segments 10 s. What it need not see is taken out here (JPEG), and the rest is counted. Each walk ends after a fixed
+number of steps.
 """
 
 from __future__ import annotations

@@ -333,20 +333,30 @@ def tiff(entries: list[tuple[int, int, int, int]], padding: int = 0, following: 
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + struct.pack("<I", following) + bytes(padding)
 
 
-def jpeg_with(*segments: bytes, **options: Any) -> bytes:
-    body = encoded("RGB", "JPEG", (64, 48), **options)
+def gradient(kind: str, **options: Any) -> bytes:
+    """A small picture of which no turn looks like another."""
+    across, down = Image.linear_gradient("L").rotate(90).resize((64, 48)), Image.linear_gradient("L").resize((64, 48))
+    file = io.BytesIO()
+    Image.merge("RGB", (across, down, across)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def jpeg_with(*segments: bytes) -> bytes:
+    body = gradient("JPEG")
     return body[:2] + b"".join(segments) + body[2:]
 
 
 def webp_with(kind: bytes, data: bytes) -> bytes:
-    body = encoded("RGB", "WEBP", (64, 48), exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    body = gradient("WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
     at = body.index(b"EXIF")
     content = body[12:at] + kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
     return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
 
 
 def small_png(*before: bytes, after: bytes = b"") -> bytes:
-    return png((64, 48), 8, RGB, *before, after=after)
+    body = gradient("PNG")
+    first, last = body.index(b"IDAT") - 4, body.index(b"IEND") - 4
+    return body[:first] + b"".join(before) + body[first:last] + after + body[last:]
 
 
 def deflated(length: int) -> bytes:
@@ -465,6 +475,7 @@ def test_the_orientation_is_the_one_that_pillow_reads(name: str) -> None:
     value = image.getexif().get(0x0112)
     turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270}
     wanted = image.convert("RGB").resize((24, 24), Image.Resampling.BILINEAR)
+    assert all(wanted.tobytes() != wanted.transpose(turn).tobytes() for turn in turns.values())
     if value in turns:
         wanted = wanted.transpose(turns[value])
     assert decode(body, rule(24)).data == wanted.tobytes()
