@@ -34,7 +34,7 @@ run: $(READY) ## classify a picture in the function inside the Lambda emulator (
 serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 	@$(PY) -m infra.serve --model "$(MODEL)" --port "$(PORT)"
 
-check: lint ## lint and the unit tests
+check: lint ## lint and the unit tests, two minutes
 	$(PY) -m models.prepare digits
 	$(PY) -m pytest -q tests/unit --deselect tests/unit/test_qemu.py
 

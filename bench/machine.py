@@ -13,7 +13,7 @@ from typing import Any
 from function.native import cpu
 from function.settings import VERSION
 
-PACKAGES = ("onnxruntime", "yyjson", "pybase64", "pillow", "awslambdaric", "starlette")
+PACKAGES = ("onnxruntime", "yyjson", "pybase64", "pillow", "awslambdaric", "uvicorn")
 
 
 def machine() -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from function.settings import VERSION
 from infra import image
+from infra.rie import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +24,10 @@ ID, DIGEST = "sha256:" + "1d" * 32, "sha256:" + "d1" * 32
 def test_a_base_image_by_digest_reaches_the_build() -> None:
     base = f"docker.io/library/python:3.13-slim@{DIGEST}"
     assert f"BASE_IMAGE={base}" in image.build_command(["docker"], "digits", base_image=base)
+
+
+def test_the_images_version_is_the_functions() -> None:
+    assert f"\nARG VERSION={VERSION}\n" in (ROOT / "infra" / "Dockerfile").read_text()
 
 
 @pytest.mark.skipif(not shutil.which("buildah") or os.geteuid() != 0, reason="needs buildah, and root for it")
