@@ -64,6 +64,7 @@ class ServerSystem(HttpSystem):
     def __init__(self, model: Manifest) -> None:
         self._port = processes.free_port()
         env = {**os.environ, **model_env(model), "PYTHONPATH": str(ROOT)}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # what is deployed was compiled before
         super().__init__(SERVER, NAMES, ([sys.executable, "-m", "function.server", "--port", str(self._port)], env))
 
     def _connected(self, process: Process) -> HTTPConnection:  # noqa: ARG002  (it says nothing)

@@ -149,3 +149,40 @@ def test_a_tensor_does_not_pay_for_pictures(tensor: dict[str, Any]) -> None:
     rooms = ("codecs.image", "codecs.multipart", "engine.golden", "routes.admin", "routes.classify", "routes.openapi")
     others = {f"function.{room}" for room in rooms}
     assert others.isdisjoint(tensor["modules"])
+
+
+# What a server imports before it answers: none of these, for 2 to 70 ms each.
+NOT_AT_START = {
+    "argparse",
+    "email",
+    "http.client",
+    "multiprocessing",
+    "numpy",
+    "onnxruntime",
+    "random",
+    "ssl",
+    "tempfile",
+    "urllib.parse",
+    "uvicorn",
+    "uvloop",
+}
+SERVER_PROBE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from function.server import __main__ as server
+server.import_serving()
+modules = sorted(sys.modules)
+import http.client, ssl
+assert http.client.HTTPSConnection and ssl.SSLContext
+print(json.dumps(modules))
+"""
+
+
+def test_a_server_starts_with_little_and_can_still_speak_tls() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SERVER_PROBE, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stdout))
+    assert modules & NOT_AT_START == set()
+    assert {"asyncio", "httptools", "function.app"} <= modules
