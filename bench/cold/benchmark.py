@@ -12,7 +12,16 @@ from tqdm import tqdm
 from bench import machine, payloads, results
 from bench.cold import page_cache
 from bench.cold.http_systems import SERVER, ServerSystem, fastapi, goserve
-from bench.cold.rivals import GO_ARTIFACT, GO_INIT, GO_OVERLAPPED, NAIVE, golambda, naive_lambda_rie
+from bench.cold.rivals import (
+    GO_ARTIFACT,
+    GO_INIT,
+    GO_OVERLAPPED,
+    LWA,
+    NAIVE,
+    golambda,
+    lwa_fastapi,
+    naive_lambda_rie,
+)
 from bench.cold.summary import FIRST
 from bench.cold.systems import (
     FLOOR,
@@ -39,11 +48,12 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 GO_LAMBDAS = (GO_INIT, GO_OVERLAPPED, GO_ARTIFACT)
-SYSTEMS = (RIE, PACKAGED, *GO_LAMBDAS, NAIVE, PROCESS, SERVER, GO, FASTAPI, FLOOR)
+SYSTEMS = (RIE, PACKAGED, *GO_LAMBDAS, LWA, NAIVE, PROCESS, SERVER, GO, FASTAPI, FLOOR)
 PAYLOADS = (NESTED, "binary", "jpeg")
 # Like with like: emulator with emulator, plain server with plain server, bare process with bare process.
 RATIOS = (
     *(((RIE, payload), (rival, payload)) for rival in GO_LAMBDAS for payload in (NESTED, "binary")),
+    ((RIE, NESTED), (LWA, NESTED)),
     ((RIE, NESTED), (NAIVE, NESTED)),
     ((RIE, "jpeg"), (NAIVE, "jpeg")),
     ((SERVER, NESTED), (GO, NESTED)),
@@ -62,26 +72,25 @@ RATIOS = (
 
 def build(names: Sequence[str], model: Manifest, folder: Path, packaged: Packaged | None) -> list[System]:
     """The named systems, in the order of SYSTEMS; the Go server twice. What cannot be built is left out."""
-    simple: dict[str, Callable[[], System]] = {
+    simple: dict[str, Callable[[], System | None]] = {
         RIE: lambda: zeroserve_rie(model),
+        **{name: lambda name=name: golambda(name, model) for name in GO_LAMBDAS},  # type: ignore[misc]
+        LWA: lambda: lwa_fastapi(model),
         NAIVE: lambda: naive_lambda_rie(model),
         PROCESS: lambda: ProcessSystem(model, folder),
         SERVER: lambda: ServerSystem(model),
         FASTAPI: lambda: fastapi(FASTAPI, model),
         FLOOR: lambda: FloorSystem(model, folder),
     }
-    made: list[System] = []
+    made: list[System | None] = []
     for name in (name for name in SYSTEMS if name in names):
         if name in simple:
             made.append(simple[name]())
         elif name == PACKAGED:
             made += [zeroserve_packaged(packaged)] if packaged else []
-        elif name == GO:
-            if binary := launch.build_goserve():
-                made += [goserve(variant, binary, model, threads) for variant, threads in GO_THREADS.items()]
-        elif binary := launch.build_golambda():
-            made.append(golambda(name, binary, model))
-    return made
+        elif binary := launch.build_goserve():
+            made += [goserve(variant, binary, model, threads) for variant, threads in GO_THREADS.items()]
+    return [system for system in made if system]
 
 
 def measure(
@@ -145,7 +154,7 @@ def keep_best_go(
 ) -> dict[str, str]:
     """Keeps the better setting of the Go server for each payload; what is to be said of it and of those left out."""
     measured = {system.name for system in systems}
-    said = {name: "left out: not built" for name in names if name in GO_LAMBDAS and name not in measured}
+    said = {name: "left out: not built" for name in (*GO_LAMBDAS, LWA) if name in names and name not in measured}
     variants = [system.name for system in systems if system.name in GO_THREADS]
     best = [
         samples.keep_best(variants, GO, payload.name, FIRST).partition(", ")[2]

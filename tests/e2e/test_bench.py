@@ -14,12 +14,13 @@ from bench import cache, gobuild, payloads, results, servers
 from bench.cold import benchmark as cold
 from bench.cold import summary
 from bench.cold.http_systems import SERVER
+from bench.cold.rivals import LWA
 from bench.load import benchmark as load
 from bench.load import ladder, slots
 from bench.load.tally import FLOOR
 from bench.loadgen import generator
 from bench.memory import benchmark as memory
-from bench.peers import launch
+from bench.peers import launch, lwa
 from bench.servers import OURS
 from function.native import ort_capi
 from infra.emulator import Emulator
@@ -66,6 +67,12 @@ def test_cold_starts_of_the_rivals_and_of_the_server(digits: Manifest) -> None:
         (SERVER, servers.GO),
         (SERVER, servers.FASTAPI),
     }
+
+
+@pytest.mark.skipif(not lwa.CACHED.exists(), reason="make bench-cold builds AWS's adapter: minutes of cargo")
+def test_a_cold_start_behind_awss_web_adapter(digits: Manifest) -> None:
+    document, _ = cold.bench(digits, (LWA,), ("json-nested",), runs=1)
+    assert summary.cells(results.check(document)) == {"json-nested": [LWA]}
 
 
 @pytest.mark.parametrize("load", ["init", "overlapped"])
