@@ -9,7 +9,7 @@ from function.aws.s3 import S3, parse_uri
 from function.codecs import json_body
 from function.errors import PredictError, invalid
 from function.events.direct import FORMS, route_for_payload
-from function.exchange import Exchange, Trace
+from function.exchange import Exchange
 from function.limits import LIMITS
 from function.messages import Request, error_response
 from function.observability.telemetry import report, warn
@@ -94,8 +94,9 @@ class BatchProcessor:
     def _exchange(self, item: BatchItem) -> Exchange:
         cold, self._cold = self._cold, False
         request = Request("POST", "", {}, {}, item.body)
-        exchange = Exchange(request, item.source, getattr(self._context, "aws_request_id", None), cold=cold)
-        exchange.trace, exchange.record = Trace(xray=item.xray or xray_header()), item.name
+        request_id, xray = getattr(self._context, "aws_request_id", None), item.xray or xray_header()
+        exchange = Exchange(request, item.source, request_id, xray=xray, cold=cold)
+        exchange.record = item.name
         return exchange
 
     def _check_time(self) -> None:
