@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from function.exchange import Exchange
     from function.inference import Inference
     from function.messages import Body, Request, Response
-    from function.tensor import Tensor
+    from function.tensor import ImageRule, Tensor
 
 TOP_K = 5
 
@@ -51,14 +51,14 @@ def picture(request: Request) -> Body:
     return request.body
 
 
-def picture_rule(metadata: Metadata) -> image.ImageRule:
+def picture_rule(metadata: Metadata) -> ImageRule:
     """The model's picture rule; PredictError 400 when the model takes no pictures."""
     if metadata.image is None:
         raise invalid(
             f"model {metadata.name!r} takes no pictures (its model.toml has no [image]); "
             f"send tensors to /v2/models/{metadata.name}/infer"
         )
-    return image.ImageRule(**metadata.image)
+    return metadata.image
 
 
 def top_k(request: Request) -> int:
