@@ -54,7 +54,7 @@ def test_nothing_of_this_environment_can_be_imported(packaged: Packaged) -> None
         "pip",
         "pytest",
         "yyjson",
-        "starlette",
+        "uvicorn",
         "models.prepare",
     ]
     script = f"""

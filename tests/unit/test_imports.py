@@ -16,7 +16,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 # These cost 30 to 150 ms each, or are for other entries.
-HEAVY = {"PIL", "asyncio", "boto3", "mangum", "numpy", "onnxruntime", "starlette"}
+HEAVY = {"PIL", "asyncio", "boto3", "botocore", "mangum", "numpy", "onnxruntime", "uvicorn"}
 
 # Everything that a cold request with a JSON tensor imports by name; what these import in turn is theirs.
 # A new line here is a new cost for every cold start: measure it (python -X importtime) and say what it buys.
