@@ -1,7 +1,7 @@
 """Credentials that only AWS' own SDK finds: profiles, web identity (EKS), SSO, instance metadata (EC2).
 
 Imported where the environment names neither keys nor an endpoint. botocore comes with boto3, is no dependency of the
-function, and costs 110 ms to import beside http.client; it reads its own variables and files (AWS_PROFILE, AWS_ROLE_ARN, ...).
+function, and costs 110 ms to import beside http.client; it reads its own variables and files (AWS_PROFILE and others).
 """
 
 from __future__ import annotations
