@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from function.routes.table import Route
     from function.settings import Settings
 
-COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet anyway
+COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet without compression
 
 
 class App:

@@ -1,4 +1,4 @@
-"""A call on a thread of its own, for work that leaves the GIL free."""
+"""Calls on threads of their own, and a budget that threads share."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.messages import Request
 
-_LONGEST_ID = 128  # of a caller's own
+_LONGEST_ID = 128  # characters of a request id that the caller sent
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 

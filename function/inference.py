@@ -57,7 +57,7 @@ class Inference:
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
             decoded = decode()
-            exchange.request.body = b""  # its memory is of more use to the inference
+            exchange.request.body = b""  # frees its memory before the inference needs some
         model = loading()
         if model.metadata.fingerprint != metadata.fingerprint:
             message = f"model {metadata.name!r} was replaced while this request was read; ask again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from function.errors import invalid
 
-LARGE_BODY = 1024 * 1024  # bytes: from here on, copies and memory count for more than a few calls
+LARGE_BODY = 1024 * 1024  # bytes; from here on a copy costs more than the calls that avoid it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

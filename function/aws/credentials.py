@@ -40,7 +40,8 @@ class Credentials:
             found, left = self._found, self._left()
             if found is not None and left > _RENEW_BEFORE:
                 return found
-            # Who waited for a failure does not wait for another; with credentials in hand there is time.
+            # Threads that waited while another one failed share its failure instead of trying one by one. While the old
+            # credentials are good, nobody tries again for _RENEW_AGAIN seconds.
             failure, since = self._failure, asked - (_RENEW_AGAIN if left > 0 else 0)
             if failure is None or self._failed_at < since:
                 try:

@@ -68,7 +68,7 @@ class RemoteTier:
             self._failures += 1
             if self._failures < FAILURE_THRESHOLD:
                 return
-            # One more failure after the rest, and it rests again.
+            # The first failure after the cooldown starts the next one.
             self._failures = FAILURE_THRESHOLD - 1
             self._resting_until = time.monotonic() + COOLDOWN_S
         warn(f"the result cache's second tier rests for {COOLDOWN_S:.0f} s: {reason}")

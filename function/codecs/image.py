@@ -36,7 +36,7 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     PredictError: 400 for an empty, cut or damaged picture; 413 for more than MAX_PIXELS or more memory than there is,
     told by the header before anything is decoded; 415 for another format; 503 when others keep the memory too long.
     """
-    from function.limits import LIMITS  # the app has it
+    from function.limits import LIMITS  # imported by the app before
 
     name = _format(body)
     try:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from function.messages import Body
 
 SUFFIX = ".prediction.json"  # of every result; an object of such a name is never taken as input
-RESERVE_MS = 1000.0  # of the invocation's time: with less left, nothing is begun
+RESERVE_MS = 1000.0  # milliseconds: with less time left in the invocation, no record is begun
 
 
 class BatchItem:
-    """What is to be answered: the object `uri`, or the request `body`; `name` is the record's in logs and results."""
+    """What is to be answered: the object `uri`, or the request `body`; `name` is the record's in logs and results.
+
+    `problem` is why it cannot be answered at all, `xray` the sender's X-Ray header.
+    """
 
     __slots__ = ("body", "name", "problem", "source", "uri", "xray")
 
@@ -42,7 +45,7 @@ class BatchItem:
         xray: str | None = None,
     ) -> None:
         self.source, self.name, self.uri, self.body = source, name, uri, body
-        self.problem, self.xray = problem, xray  # why it cannot be done at all; the sender's X-Ray header
+        self.problem, self.xray = problem, xray
 
 
 class BatchProcessor:

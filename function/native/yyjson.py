@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NULL, FALSE, TRUE, ARRAY, OBJECT = 0x02, 0x03, 0x0B, 0x06, 0x07
 UINT, SINT, REAL = 0x04, 0x0C, 0x14  # an integer from 0 to 2^64-1, one from -2^63 to -1, a double
-STRING, WITHOUT_ESCAPES = 0x05, 0x08  # the latter is a bit that a string may have too
+STRING, WITHOUT_ESCAPES = 0x05, 0x08  # WITHOUT_ESCAPES is a flag beside STRING
 
 
 class YyjsonError(ValueError):

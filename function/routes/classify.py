@@ -81,7 +81,7 @@ def predictions(scores: Tensor, activation: str, labels: list[str], k: int) -> l
     if labels and len(labels) != len(values):
         count = f"the model gave {len(values)} scores and has {len(labels)} labels"
         raise PredictError("UNAVAILABLE", f"{count}; give model.toml one label for each score and prepare it again")
-    # By score: far below the largest one, probabilities are all 0.
+    # Sorted by score and not by probability, which is 0 for all scores far below the largest.
     best = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:k]
     if activation == "softmax":
         largest = max(values)

@@ -64,7 +64,7 @@ class AsgiApp:
             request.path, request.query = _path(scope), _query(scope)
             if request.method == "POST":
                 await self._post(exchange, scope, receive)
-            else:  # never behind an inference
+            else:  # on the event loop: it must not wait for an inference
                 self._core.respond(exchange)
         except PredictError as error:
             exchange.response = error_response(error)
