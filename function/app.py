@@ -6,7 +6,7 @@ from function.codecs import compression
 from function.errors import PredictError
 from function.inference import Inference
 from function.limits import LIMITS
-from function.messages import error_response
+from function.messages import defect_response, error_response
 from function.routes.table import find
 from function.settings import VERSION
 
@@ -62,10 +62,7 @@ class App:
             message = "not enough memory for this request; send a smaller one"
             return error_response(PredictError("UNAVAILABLE", message, {"Retry-After": "1"}))
         except Exception:  # noqa: BLE001  (a defect: its trace is for the log, not for the caller)
-            import traceback
-
-            traceback.print_exc()
-            return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
+            return defect_response()
 
     def _inferred(self, route: Route, exchange: Exchange, parameters: dict[str, str]) -> Response:
         """The route's answer, or the stored one where the same was asked before."""

@@ -11,7 +11,7 @@ from function.errors import PredictError, invalid
 from function.events.direct import FORMS, route_for_payload
 from function.exchange import Exchange
 from function.limits import LIMITS
-from function.messages import Request, error_response
+from function.messages import Request, defect_response, error_response
 from function.observability.telemetry import report, warn
 from function.settings import xray_header
 
@@ -78,11 +78,7 @@ class BatchProcessor:
         except AwsError as error:
             exchange.response = error_response(PredictError("UNAVAILABLE", str(error)))
         except Exception:  # noqa: BLE001  (a defect must not take the neighbours with it)
-            import traceback
-
-            traceback.print_exc()
-            failed = PredictError("INTERNAL", "the function failed unexpectedly; its log says where")
-            exchange.response = error_response(failed)
+            exchange.response = defect_response()
         self._slowest_ms = max(self._slowest_ms, exchange.seconds() * 1000)
         report(self._app.settings, exchange)
         error_told = exchange.response.error
