@@ -74,7 +74,9 @@ class App:
             response = self._results.get(exchange, metadata.fingerprint, VERSION)
         if response is None:
             response = route.answer(self.inference, exchange, parameters)
-            self._results.put(exchange, response)
+            # Not where the model was replaced meanwhile: the answer may be of another build than the key.
+            if self.inference.metadata(parameters).fingerprint == metadata.fingerprint:
+                self._results.put(exchange, response)
         return response
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from function.app import App
+from function.cache.result_cache import ResultCache
 from function.errors import PredictError
 from function.exchange import Exchange
 from function.messages import Request, Response
@@ -102,6 +103,36 @@ def test_an_answer_is_never_paired_with_another_builds_version(tmp_path: Path, *
         answer(metadata)
     assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
     assert answer(models.metadata({})) == (-5,)
+
+
+def test_an_answer_is_never_stored_as_another_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is replaced between the look into the result cache and the run, and later replaced back."""
+    variables = {"MODEL_REPOSITORY": str(tmp_path), "MODEL_NAME": "swapped", "RESULT_CACHE_BYTES": "100000"}
+    app = App(Settings(variables))
+
+    def load(operator: str) -> None:
+        echo(tmp_path / "swapped", "INT32", [-1], operator=operator)
+        app.inference.models.load("swapped", "swapped")
+
+    def answer() -> list[int]:
+        tensor = {"name": "x", "datatype": "INT32", "shape": [1], "data": [5]}
+        request = Request("POST", "/v2/models/swapped/infer", {}, {}, json.dumps({"inputs": [tensor]}).encode())
+        found: list[int] = json.loads(app.respond(Exchange(request)).body)["outputs"][0]["data"]
+        return found
+
+    load("Identity")
+    look_up = ResultCache.get
+
+    def replaced_after(*arguments: Any) -> Response | None:
+        found = look_up(*arguments)
+        load("Neg")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ResultCache, "get", replaced_after)
+        assert answer() == [-5]
+    load("Identity")
+    assert answer() == [5]
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", "..", "../..", "mixed/../../x", ".", "", "mixed/../", "a\0b", "outside"])
