@@ -11,17 +11,8 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref, c_char
 
+from function.native import yyjson_capi
 from function.native.buffer import Borrowed, borrow, give_back
-from function.native.yyjson_capi import (
-    ERROR_MEMORY,
-    FREE,
-    PADDING,
-    READ_IN_PLACE,
-    Doc,
-    ReadError,
-    load_reader,
-    wrong_version,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +46,7 @@ class Document:
         """`text` is what strings point into, when it was read in place; `hold` ends with the document."""
         self._doc: int | None = doc
         self._text, self._hold = text, hold
-        found = Doc.from_address(doc)
+        found = yyjson_capi.Doc.from_address(doc)
         self._bytes = (c_char * (16 * found.values_read)).from_address(found.root)
         self.memory = memoryview(self._bytes).cast("B")
         self.count: int = found.values_read
@@ -69,8 +60,8 @@ class Document:
         for view in (self._words, self._integers, self._reals, self.memory):
             view.release()
         del self._bytes
-        doc = Doc.from_address(self._doc)
-        free = FREE(doc.free)
+        doc = yyjson_capi.Doc.from_address(self._doc)
+        free = yyjson_capi.FREE(doc.free)
         if doc.strings:
             free(doc.context, doc.strings)
         free(doc.context, self._doc)
@@ -152,7 +143,7 @@ class OwnedText(bytearray):
     """A text of so many bytes, to be filled, that `read` may spoil: its one owner has no other use for it."""
 
     def __init__(self, length: int) -> None:
-        super().__init__(length + PADDING)
+        super().__init__(length + yyjson_capi.PADDING)
         del self[length:]  # the memory stays
 
 
@@ -163,27 +154,27 @@ def read(text: Buffer, hold: Hold | None = None) -> Document:
 
     An OwnedText is read in place, which saves a copy of it and spoils it.
     """
-    error, reader = ReadError(), _reader()
+    error, reader = yyjson_capi.ReadError(), _reader()
     borrowed, in_place = borrow(text), _may_be_spoiled(text)
     doc = None
     try:
         if in_place:
-            ctypes.memset(borrowed.buf + borrowed.len, 0, PADDING)
-        doc = reader(borrowed.buf, borrowed.len, READ_IN_PLACE if in_place else 0, None, byref(error))
+            ctypes.memset(borrowed.buf + borrowed.len, 0, yyjson_capi.PADDING)
+        doc = reader(borrowed.buf, borrowed.len, yyjson_capi.READ_IN_PLACE if in_place else 0, None, byref(error))
     finally:
         if not (doc and in_place):
             give_back(borrowed)
     if not doc:
         if hold:
             hold.release()
-        if error.code == ERROR_MEMORY:
+        if error.code == yyjson_capi.ERROR_MEMORY:
             raise MemoryError
         raise YyjsonError(error.message.decode(), error.position)
     return Document(doc, borrowed if in_place else None, hold)
 
 
 def _may_be_spoiled(text: Buffer) -> bool:
-    return isinstance(text, OwnedText) and text.__alloc__() >= len(text) + PADDING
+    return isinstance(text, OwnedText) and text.__alloc__() >= len(text) + yyjson_capi.PADDING
 
 
 _read: Any = None
@@ -193,7 +184,7 @@ def _reader() -> Any:
     """yyjson_read_opts, loaded on first need."""
     global _read  # noqa: PLW0603  (one library per process)
     if _read is None:
-        function = load_reader()
+        function = yyjson_capi.load_reader()
         _check_layout(function)
         _read = function
     return _read
@@ -214,4 +205,4 @@ def _check_layout(function: Any) -> None:
         (OBJECT, 16): (words[12], words[13]),
     }
     if any(want != got for want, got in found.items()):
-        raise wrong_version()
+        raise yyjson_capi.wrong_version()
