@@ -51,7 +51,7 @@ FUNCTION = {
     ),
     "yyjson": Rule(
         ("cyyjson.*.so",),
-        "function/native/yyjson.py calls the C API of the extension; the package around it holds the C source",
+        "function/native/yyjson_capi.py calls the C API of the extension; the package around it holds the C source",
     ),
     "pybase64": Rule(
         ("pybase64/_[!_]*.py", "pybase64/__init__.py", "pybase64/_pybase64.*.so"), "its command line is not used"

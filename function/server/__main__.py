@@ -19,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-THREAD_STACK = 1024 * 1024  # bytes; by default 8 MiB for each thread count as data, though hardly any is touched
-MOST_FILES = 65_536  # a connection takes a few KB: more of them than this would be memory, not descriptors
-SPARE_FILES = 64  # for the model, the pictures' and the cache's files and sockets
+THREAD_STACK = 1024 * 1024  # bytes; the default, 8 MiB a thread, counts towards RLIMIT_DATA though hardly any is used
+MOST_FILES = 65_536  # each connection takes a few KB: beyond this, memory and not descriptors is the limit
+SPARE_FILES = 64  # descriptors for the model's files and the cache's sockets
 
 
 def main() -> None:

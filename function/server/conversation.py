@@ -45,7 +45,8 @@ class Conversation(Owner):
         self.cycle: Cycle | None = None  # of the request that came last
         self.pipeline: deque[Cycle] = deque()  # newest at the left
         self._in_head = False
-        self._ended = self._discarding = False  # the client sends no more; what it sends is not read any more
+        self._ended = False  # the client sends no more
+        self._discarding = False  # what it still sends is dropped
         self._unsent = 0
         self._serving: Cycle | None = None
         self._refusal: BadRequestError | None = None  # to be sent when all requests before it are answered
@@ -113,7 +114,7 @@ class Conversation(Owner):
         self.lobby.refused(refusal.reason)
         self._discarding, self._in_head = True, False
         last = self.cycle
-        if last is not None and not last.response_complete and last.more_body:  # it is this body that is broken
+        if last is not None and not last.response_complete and last.more_body:  # the broken bytes are of its body
             if self.pipeline:
                 self.pipeline.popleft()
             else:

@@ -134,7 +134,7 @@ class Cycle:
         try:
             arrival.check()
             await receiver.ended.wait()
-        except BaseException:  # it is refused: what still comes is no request
+        except BaseException:  # refused: what the client still sends of this body must not be parsed as a request
             self._http.transport.set_protocol(self._http)
             raise
         if self.lost:
@@ -161,7 +161,7 @@ class Cycle:
             return
         http = self._http
         if http.flow.write_paused and not self.lost:
-            await http.flow.drain()  # a client that asks on and does not read
+            await http.flow.drain()  # the client sends requests and does not read the answers
         if self.lost:
             return
         head = [status_line(self._start["status"]), http.date()]

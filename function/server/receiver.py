@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from function.server.arrival import Arrival
     from function.server.flow import FlowControl
 
-_NOWHERE = memoryview(bytearray(ALLOWANCE))  # where bytes go that nobody wants any more
+_NOWHERE = memoryview(bytearray(ALLOWANCE))  # where the rest of a refused body is read to
 
 
 class Http(Protocol):
