@@ -36,7 +36,7 @@ serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 
 check: lint ## lint and the unit tests, two minutes
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q tests/unit --deselect tests/unit/test_qemu.py
+	$(PY) -m pytest -q tests/unit
 
 coverage: $(READY) ## branch coverage of the unit tests
 	$(PY) -m models.prepare digits

@@ -17,7 +17,7 @@ from function.cache import remote_tier
 from function.cache.remote_tier import FAILURE_THRESHOLD, LARGEST, TIMEOUT_S, RemoteTier
 from function.errors import PredictError
 from function.settings import Settings
-from tests.aws.servers import Valkey
+from tests.integration.aws.servers import Valkey
 from tests.contract.client import Answer, Client, new_client
 
 if TYPE_CHECKING:
