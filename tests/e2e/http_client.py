@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.contract.client import Answer
+from tests.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

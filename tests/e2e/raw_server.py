@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from infra import processes
 from tests import support
-from tests.contract.client import Answer
+from tests.answer import Answer
 from tests.e2e.http_client import ask
 
 if TYPE_CHECKING:

@@ -21,26 +21,13 @@ from function.errors import PredictError
 from function.messages import LARGE_BODY
 from function.native import yyjson
 from function.tensor import DATATYPES, Tensor
+from tests.datatypes import NUMPY
 from tests.rounding import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
-NUMPY: dict[str, Any] = {
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "BOOL": np.bool_,
-}
 INTEGERS = [name for name in NUMPY if "INT" in name]
 
 

@@ -22,6 +22,7 @@ from function.native import ort_capi
 from function.native.ort_capi import OrtError
 from function.tensor import DATATYPES, NAME_OF_ONNX, Tensor
 from tests import support
+from tests.datatypes import NUMPY
 from tests.support import doubling, identity, make_model, mixed, open_session, run_program
 
 if TYPE_CHECKING:
@@ -29,33 +30,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NUMPY = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "BF16": ml_dtypes.bfloat16,
-}
+ALL = {**NUMPY, "BF16": ml_dtypes.bfloat16}
 
 
 def tensor_of(values: NDArray[Any]) -> Tensor:
     """An array as the tensor of its datatype."""
-    name = next(name for name, kind in NUMPY.items() if values.dtype == kind)
+    name = next(name for name, kind in ALL.items() if values.dtype == kind)
     return Tensor(name, values.shape, values.tobytes())
 
 
 def array_of(tensor: Tensor) -> NDArray[Any]:
     """A numeric tensor as an array of its datatype and shape; the bytes are copied."""
     assert not isinstance(tensor.data, list)
-    return np.frombuffer(bytes(tensor.data), NUMPY[tensor.datatype]).reshape(tensor.shape)
+    return np.frombuffer(bytes(tensor.data), ALL[tensor.datatype]).reshape(tensor.shape)
 
 
 def fp32(*values: float) -> Tensor:
@@ -82,7 +69,7 @@ def test_digits_answer_as_the_oracle_does(digits_prepared: Path) -> None:
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", [name for name in NUMPY if name != "BF16"])  # the oracle takes no BF16 from numpy
+@pytest.mark.parametrize("name", list(NUMPY))  # the oracle takes no BF16 from numpy
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3), (0,), (2, 0, 3)], ids=str)
 def test_every_datatype_answers_as_the_oracle_does(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     kind = DATATYPES[name].onnx
@@ -114,8 +101,8 @@ def test_bf16_goes_in_and_comes_out(tmp_path: Path) -> None:
 
 
 def test_every_datatype_of_the_table_is_tried_here() -> None:
-    assert {*NUMPY, "BYTES"} == set(DATATYPES)
-    for name, kind in NUMPY.items():
+    assert {*ALL, "BYTES"} == set(DATATYPES)
+    for name, kind in ALL.items():
         assert DATATYPES[name].itemsize == np.dtype(kind).itemsize
         assert helper.tensor_dtype_to_np_dtype(DATATYPES[name].onnx) == np.dtype(kind)
     assert DATATYPES["BYTES"].onnx == TensorProto.STRING

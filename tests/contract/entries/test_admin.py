@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.contract.entries.wire import Answer, Wire
+    from tests.answer import Answer
+    from tests.contract.entries.wire import Wire
 
 KEY = {"X-Admin-Key": ADMIN_KEY}
 

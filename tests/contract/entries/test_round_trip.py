@@ -16,7 +16,8 @@ from tests.contract.entries.repository import echo_name
 from tests.contract.entries.wire import LENGTH, with_binary
 
 if TYPE_CHECKING:
-    from tests.contract.entries.wire import Answer, Wire
+    from tests.answer import Answer
+    from tests.contract.entries.wire import Wire
 
 EXAMPLES = settings(
     max_examples=30,

@@ -6,9 +6,9 @@ import http.client
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.answer import Answer
 from tests.contract.entries.servers import ENTRIES, serve
 
 if TYPE_CHECKING:
@@ -16,33 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LENGTH = "Inference-Header-Content-Length"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: header names in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> str:
-        """The message of an error in its one form."""
-        assert self.headers["content-type"] == "application/json"
-        assert list(self.json) == ["error"], self.body
-        message: str = self.json["error"]
-        return message
-
-    @property
-    def parts(self) -> tuple[Any, bytes]:
-        """The JSON and the binary data after it."""
-        length = int(self.headers[LENGTH.lower()])
-        return json.loads(self.body[:length]), self.body[length:]
 
 
 class Wire:

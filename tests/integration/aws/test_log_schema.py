@@ -12,8 +12,8 @@ import pytest
 
 from infra import venvs
 from infra.emulator import Emulator
-from tests.integration.aws.test_records import PNG, REQUEST, Context, s3_event, sqs_event
 from tests.contract.client import http_event, new_client
+from tests.integration.aws.test_records import PNG, REQUEST, Context, s3_event, sqs_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable

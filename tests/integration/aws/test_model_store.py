@@ -24,11 +24,12 @@ from function.engine import artifact, model_store
 from function.native import cpu
 from infra.emulator import Emulator
 from models import manifest, publish
-from tests.contract.client import Answer, Client, http_event, new_client
+from tests.contract.client import Client, http_event, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.answer import Answer
     from tests.integration.aws.servers import Proxy
 
 ROOT = Path(__file__).parents[3]

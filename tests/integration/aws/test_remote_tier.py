@@ -17,12 +17,14 @@ from function.cache import remote_tier
 from function.cache.remote_tier import FAILURE_THRESHOLD, LARGEST, TIMEOUT_S, RemoteTier
 from function.errors import PredictError
 from function.settings import Settings
+from tests.contract.client import Client, new_client
 from tests.integration.aws.servers import Valkey
-from tests.contract.client import Answer, Client, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.answer import Answer
 
 V2 = "/v2/models/digits/infer"
 
