@@ -8,6 +8,7 @@ import pytest
 
 from models import manifest
 from models.prepare import prepare
+from tests import support
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,3 +19,12 @@ def digits_prepared() -> Path:
     """The model repository of this project, with the embedded model prepared."""
     prepare(manifest.read(manifest.folder_of("digits")))
     return manifest.HERE
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of two small models that differ in nothing but their weights, prepared; never changed."""
+    folder = tmp_path_factory.mktemp("originals")
+    for seed, name in enumerate(("tiny", "other")):
+        support.prepare_here(support.write_folder(folder / name, support.classifier(seed), support.IMAGE))
+    return folder

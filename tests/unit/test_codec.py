@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 import threading
 import tracemalloc
 import zlib
@@ -620,25 +618,3 @@ def test_encodings_by_name() -> None:
 )
 def test_accepted_encoding(header: str, encoding: str | None) -> None:
     assert compression.accepted_encoding(header) == encoding
-
-
-# The cold path
-
-
-def test_imports_stay_small() -> None:
-    """A JSON tensor is decoded and answered without what a cold start cannot afford."""
-    script = (
-        "import sys\n"
-        "from function.codecs import compression, goserve, oip_request, oip_response\n"
-        "early = {'json', 'zlib', 'array', 're', 'typing'} & set(sys.modules)\n"
-        "assert not early, early\n"
-        "from function.tensor import Spec, Tensor\n"
-        "class Model: name, version = 'm', '1'\n"
-        "Model.inputs = Model.outputs = {'x': Spec('x', 'FP32', (-1, 2))}\n"
-        'body = b\'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}\'\n'
-        "request = oip_request.decode_infer(body, None, Model)\n"
-        "oip_response.encode_infer(Model, request, {'x': Tensor('FP32', (1, 2), bytes(8))}, [])\n"
-        "late = {'numpy', 'typing', 'dataclasses', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
-        "assert not late, late\n"
-    )
-    subprocess.run([sys.executable, "-S", "-c", script], check=True, env={"PYTHONPATH": ":".join(sys.path)})

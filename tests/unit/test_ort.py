@@ -23,7 +23,7 @@ from function.native.ort_capi import OrtError
 from function.tensor import DATATYPES, NAME_OF_ONNX, Tensor
 from tests import support
 from tests.datatypes import NUMPY
-from tests.support import doubling, identity, make_model, mixed, open_session, run_program
+from tests.support import doubling, identity, make_model, mixed, open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -341,71 +341,6 @@ def test_a_datatype_outside_the_protocol_is_named(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     with pytest.raises(OrtError, match="ONNX element type 17 has no counterpart"):
         open_session(model, tmp_path)
-
-
-# --- the library
-
-
-def test_another_abi_is_refused_with_both_versions() -> None:
-    program = (
-        "from function.native import ort_capi\n"
-        "ort_capi.API_VERSION = 9999\n"
-        "try:\n"
-        "    ort_capi.get_library()\n"
-        "except ort_capi.OrtError as error:\n"
-        "    print(error)\n"
-    )
-    done = run_program(program)
-    assert done.returncode == 0, done.stderr
-    assert f"is ONNX Runtime {onnxruntime.__version__}: API 9999" in done.stdout
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\x7fELF cut short"])
-def test_a_library_that_is_missing_or_damaged_is_said_to_be(content: bytes | None, tmp_path: Path) -> None:
-    capi = tmp_path / "onnxruntime" / "capi"
-    capi.mkdir(parents=True)
-    if content is not None:
-        (capi / "libonnxruntime.so.1.31.1").write_bytes(content)
-    program = (
-        "import sys\n"
-        "sys.path[:] = [path for path in sys.path if 'site-packages' not in path] + sys.argv[1:]\n"
-        "from function.engine.session import Session\n"
-        "from function.native.ort_capi import OrtError\n"
-        "try:\n"
-        "    Session('model.onnx', optimise=0, threads=1)\n"
-        "except OrtError as error:\n"
-        "    print(error)\n"
-    )
-    done = run_program(program, str(tmp_path))
-    assert "pip install --force-reinstall -r requirements/function.txt" in done.stdout
-    assert ("was not found" if content is None else str(capi)) in done.stdout
-    assert not done.stderr
-
-
-def test_telemetry_is_off_and_numpy_is_not_imported(double: Session) -> None:
-    program = (
-        "import os, sys\n"
-        "from function.native import ort_capi\n"
-        "ort_capi.get_library()\n"
-        "print(os.environ['ORT_DISABLE_TELEMETRY'], {'numpy', 'onnxruntime'} & set(sys.modules))\n"
-    )
-    assert run_program(program).stdout == "1 set()\n"
-
-
-def test_the_library_is_loaded_once_by_many_threads() -> None:
-    program = (
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "from function.native import ort_capi\n"
-        "made = []\n"
-        "class Counted(ort_capi.Library):\n"
-        "    def __init__(self, path):\n"
-        "        made.append(path)\n"
-        "        super().__init__(path)\n"
-        "ort_capi.Library = Counted\n"
-        "with ThreadPoolExecutor(8) as pool:\n"
-        "    print(len(set(pool.map(lambda _: id(ort_capi.get_library()), range(64)))), len(made))\n"
-    )
-    assert run_program(program).stdout == "1 1\n"
 
 
 # --- threads
