@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -121,3 +122,24 @@ def test_one_round_of_cold_starts_gives_a_whole_result_file(digits_prepared: Pat
     ET.fromstring(summary.chart(found))
     assert "zeroserve-process" in summary.table(found)
     assert "weights.bin" in summary.files_table(found, files)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"errors": {"503": 2}, "p50_ms": 3.0}, ("not every one of 9 requests", "503")),
+        ({"errors": {}, "p50_ms": None}, ("not every one of 9 requests",)),
+    ],
+)
+def test_a_load_with_refusals_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    program = tmp_path / "loadgen"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps({'requests': 9, **found})}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("bench.loadgen.generator.build", lambda: program)
+    payload = payloads.Payload("binary", "/x", {"content-type": "application/octet-stream"}, b"body", [])
+    with pytest.raises(generator.LoadError) as error:
+        generator.Generator(tmp_path).run("http://127.0.0.1:1", payload, 1, requests=9)
+    for word in words:
+        assert word in str(error.value)
