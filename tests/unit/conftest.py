@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # ends with the file: other folders may be run in the same process
 def alone(digits_prepared: object) -> Iterator[None]:
     """Starting a process or opening a connection fails; the embedded model is prepared before."""
 
