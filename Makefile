@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ package: $(READY) prepare ## dist/function.zip and the layers' zips, for sam dep
 
 image: $(READY) prepare ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
 	$(PY) -m infra.image --model "$(MODEL)" --base-image "$(BASE_IMAGE)"
+
+release: $(READY) prepare ## all that belongs to the version, into dist/ with checksums; publishes nothing (MODEL=, BASE_IMAGE=, WITHOUT=image)
+	$(PY) -m infra.release "$(MODEL)" --base-image "$(BASE_IMAGE)" --without $(WITHOUT)
 
 test-image: $(READY) ## build the image over Debian packages and run it (root, Debian; installs buildah, mmdebstrap, qemu-user)
 	command -v buildah && command -v mmdebstrap && command -v qemu-aarch64 || \
