@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from function.limits import LIMITS
 from models import manifest
 from models.prepare import prepare
 from tests import support
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def limits_as_before() -> Iterator[None]:
+    """A handler or server that a test makes sets the limits of this whole process; the next test has its own again."""
+    before = {name: getattr(LIMITS, name) for name in LIMITS.__slots__}
+    yield
+    for name, value in before.items():
+        setattr(LIMITS, name, value)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +16,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+IDLE_SECONDS = 1.0  # for which a connection is surely kept; the server closes it after 5
 LENGTH = "Inference-Header-Content-Length"
 
 
 class Wire:
-    """A kept connection to one entry."""
+    """A connection to one entry, kept from request to request while tests ask without a pause."""
 
     def __init__(self, entry: str, address: str) -> None:
         self.entry, self.address = entry, address
         self._connection = http.client.HTTPConnection(address, timeout=60)
+        self._used = 0.0
 
     def close(self) -> None:
         self._connection.close()
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        self._connection.request(method, path, body, dict(headers or {}))
-        response = self._connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self.close()  # the next request connects again
+        try:
+            self._connection.request(method, path, body, dict(headers or {}))
+            response = self._connection.getresponse()
+            lower = {name.lower(): value for name, value in response.getheaders()}
+            answer = Answer(response.status, lower, response.read())
+        except BaseException:
+            self.close()  # or every request after it would fail as well
+            raise
+        self._used = time.monotonic()
+        return answer
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", path, headers=headers)
