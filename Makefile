@@ -36,7 +36,7 @@ serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 
 check: lint ## lint and the unit tests, under a minute
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q tests/unit
+	$(PY) -m pytest -q -p tests.core_only tests/unit
 
 # Those that reach function/ most for their time; each server that they start is measured as well.
 COVERED := tests/unit tests/contract tests/integration/aws tests/e2e/test_connections.py tests/e2e/test_drain.py \
@@ -52,7 +52,8 @@ coverage: $(READY) ## branch coverage of function/ by unit, contract and server 
 
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -p tests.core_only tests/unit
+	$(PY) -m pytest -q --ignore tests/unit
 	$(MAKE) test-conformance
 
 $(CONFORMANCE)/.ready: requirements/conformance.txt

@@ -63,7 +63,8 @@ def modules_after(code: str, body: bytes = b"") -> set[str]:
     program = f"""if True:
         import sys
         before = set(sys.modules)
-        from function.codecs.image import ImageRule, decode
+        from function.codecs.image import decode
+        from function.tensor import ImageRule
         {code}
         print(*set(sys.modules) - before)
     """

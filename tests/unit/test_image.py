@@ -15,8 +15,9 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from function.codecs.image import MAX_PIXELS, ImageRule, decode, from_base64
+from function.codecs.image import MAX_PIXELS, decode, from_base64
 from function.errors import PredictError
+from function.tensor import ImageRule
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
