@@ -32,6 +32,8 @@ _INSTALL = "pip install --force-reinstall -r requirements/function.txt"
 PADDING = 4  # YYJSON_PADDING_SIZE: zeros that yyjson wants behind a text that it reads in place
 _IN_PLACE = 1  # YYJSON_READ_INSITU
 _FREE = CFUNCTYPE(None, c_void_p, c_void_p)
+_decode = ctypes.pythonapi.PyUnicode_DecodeUTF8
+_decode.restype, _decode.argtypes = ctypes.py_object, (c_void_p, ctypes.c_ssize_t, c_char_p)
 
 
 class YyjsonError(ValueError):
@@ -136,7 +138,8 @@ class Document:
 
     def string(self, index: int) -> str:
         """The text of a string."""
-        return ctypes.string_at(self._words[2 * index + 1], self.length(index)).decode()
+        text: str = _decode(self._words[2 * index + 1], self.length(index), b"strict")
+        return text
 
 
 class Numbers:

@@ -106,7 +106,7 @@ how = ImageRule(input="", output="", mean=[], std=[], activation="", layout="", 
                 size=asked["size"], filter=asked["filter"])
 held = [0]
 hold = LIMITS.hold
-type(LIMITS).hold = lambda self, needed, what: held.append(needed) or hold(needed, what)
+type(LIMITS).hold = lambda self, needed, *words: held.append(needed) or hold(needed, *words)
 hold = type(LIMITS).__dict__["hold"] and hold
 for path in asked["warm"]:
     decode(open(path, "rb").read(), how)
@@ -214,7 +214,7 @@ def test_the_coefficients_that_a_jpeg_keeps(head: bytes, coefficients: int) -> N
 def small_budget(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """40 MiB, all of which must be free again at the end."""
     work = 40 * MIB
-    monkeypatch.setattr(LIMITS, "work", work)
+    monkeypatch.setattr(LIMITS, "share", 4 * MIB)
     monkeypatch.setattr(LIMITS, "budget", Budget(work))
     monkeypatch.setattr(limits, "WAIT_S", 0.05)
     yield work
@@ -232,11 +232,13 @@ def test_a_picture_that_never_fits_is_refused(small_budget: int) -> None:
     assert error.status == 413
     assert "this PNG picture of 4000 x 4000 pixels would take 6" in error.message
     assert "40 MiB are there" in error.message
+    assert "send one with fewer pixels" in error.message
+    assert "tensors" not in error.message
 
 
 def test_a_picture_waits_for_its_turn(small_budget: int) -> None:
     body = png((SIDE, SIDE), 8, GREY)
-    with LIMITS.hold(small_budget - 10 * MIB, "another"):
+    with LIMITS.hold(small_budget - 10 * MIB, "another", "wait"):
         assert refusal(body).status == 503
     assert decode(body, rule(8)).shape == (1, 8, 8, 3)
 
@@ -256,8 +258,8 @@ from function.codecs.image import ImageRule, decode
 from function.errors import PredictError
 from function.limits import LIMITS
 from function.concurrency import Budget
-LIMITS.work = 256 << 20
-LIMITS.budget = Budget(LIMITS.work)
+LIMITS.share = 4 << 20
+LIMITS.budget = Budget(256 << 20)
 how = ImageRule(input="", output="", mean=[], std=[], activation="", layout="", resize="stretch", resize_to=0,
                 size=[224, 224], filter="bilinear")
 bodies = [open(path, "rb").read() for path in sys.argv[1:]]
