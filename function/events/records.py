@@ -42,7 +42,7 @@ def answer_records(app: App, event: Event, context: Any, *, cold: bool) -> Event
     RecordsError names each object of S3 that failed and why, once all have been tried. `context` is Lambda's.
     """
     processor = BatchProcessor(app, context, cold=cold)
-    records = event.get("Records")
+    records = None if event.get("source") == "aws.s3" else event.get("Records")  # as `_created` takes it
     if records and records[0]["eventSource"] == "aws:sqs":
         return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed_messages(processor, records)]}
     failures = [f"{item.name}: {reason}" for item in _created(event) if (reason := processor.run(item))]

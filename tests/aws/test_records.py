@@ -333,6 +333,12 @@ def test_a_real_queue_gets_the_bad_messages_back(
     assert len(objects(s3, bucket)) == 2
 
 
+@pytest.mark.parametrize("others", ["text", [5], [{"eventSource": "aws:sqs"}], {}])
+def test_an_event_of_eventbridge_has_no_records(digits_prepared: Path, others: Any) -> None:
+    event = eventbridge_event("bucket", "key", "Object Deleted") | {"Records": others}
+    assert new_client(digits_prepared).handler(event, Context()) == {}
+
+
 @pytest.mark.parametrize("records", [[5], [None], ["x"], [{}], [{"eventSource": 5}], {"a": 1}, "records", 5])
 def test_records_that_name_no_source_are_answered(digits_prepared: Path, records: Any) -> None:
     answer = json.loads(new_client(digits_prepared).handler({"Records": records}, Context()))
