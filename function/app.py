@@ -46,7 +46,10 @@ class App:
         try:
             request = exchange.request
             route, parameters = find(exchange)
-            encoding, length = request.headers.get("content-encoding", ""), len(request.body)
+            if request.method != "POST":
+                request.body = b""  # such bodies mean nothing, nor does what their headers say
+            encoding = request.headers.get("content-encoding", "") if request.method == "POST" else ""
+            length = len(request.body)
             if encoding:
                 length = compression.largest(request.body, encoding, LIMITS.largest_body)
             elif length > LIMITS.largest_body:

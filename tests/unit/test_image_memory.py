@@ -24,6 +24,7 @@ from function.codecs.image import ImageRule, decode, from_base64
 from function.concurrency import Budget
 from function.errors import PredictError
 from function.limits import LIMITS
+from tests.hostile import webp_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +166,22 @@ def test_the_peak_is_known_from_the_header(tmp_path: Path, side: int, filter_nam
         assert seen.status == 200, found
         assert seen.held * 1.1 + 2 * MIB > seen.peak, found
         assert seen.held < seen.peak * 1.5 + 4 * MIB, found  # or honest pictures are refused
+
+
+def test_the_codes_of_a_lossless_webp_are_counted(tmp_path: Path) -> None:
+    seen = probe(tmp_path, {"groups": webp_groups.picture()}, rule())["groups"]
+    assert seen.status == 200
+    assert seen.peak > 250 * MIB  # of 300 KB and one megapixel
+    assert seen.peak < seen.held * 1.1 < seen.peak * 1.5
+
+
+def test_the_codes_are_no_reason_to_refuse_a_picture(small_budget: int) -> None:
+    noise = Image.effect_noise((1024, 1024), 64).convert("RGB")
+    out = io.BytesIO()
+    noise.save(out, "WEBP", lossless=True, method=0)
+    with LIMITS.hold(5 * MIB, "another", "wait"):
+        assert refusal(out.getvalue()).status == 503
+    assert decode(out.getvalue(), rule(8)).shape == (1, 8, 8, 3)
 
 
 def test_a_thin_strip_counts_its_filter_and_its_rows(tmp_path: Path) -> None:
