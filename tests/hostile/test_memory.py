@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from tests.hostile.server_process import ServerProcess
 
-
 MEMORY = 512 * 1024 * 1024
 AT_A_TIME = 8
 LONG = bool(os.environ.get("HOSTILE_LONG"))
-KIND_SECONDS, MIXED_SECONDS = (12, 60) if LONG else (2, 15)
+KIND_SECONDS, MIXED_SECONDS = (12, 60) if LONG else (2, 8)
 EVERY = 0.2  # seconds between an honest client's requests
 PATIENCE = 120.0  # a hang: of an attacker, whose 66 MB may wait for their turn
 HONEST_PATIENCE = 60.0
