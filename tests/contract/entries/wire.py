@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LENGTH = "Inference-Header-Content-Length"
+
+IDLE_S = 2.0  # after which a connection is not relied upon: the server closes it after 5 s, which a busy machine may take
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,19 @@ class Wire:
     def __init__(self, entry: str, address: str) -> None:
         self.entry, self.address = entry, address
         self._connection = http.client.HTTPConnection(address, timeout=60)
+        self._answered = time.monotonic()
 
     def close(self) -> None:
         self._connection.close()
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
+        if time.monotonic() - self._answered > IDLE_S:
+            self._connection.close()  # the next request opens it again
         self._connection.request(method, path, body, dict(headers or {}))
         response = self._connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        content = response.read()
+        self._answered = time.monotonic()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", path, headers=headers)
