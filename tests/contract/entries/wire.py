@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LENGTH = "Inference-Header-Content-Length"
 
-IDLE_S = 2.0  # after which a connection is not relied upon: the server closes it after 5 s, which a busy machine may take
+IDLE_S = 2.0  # after which a connection is opened anew: the server closes it after 5 s, and a busy machine takes long
 
 
 @dataclass(frozen=True)
