@@ -96,9 +96,6 @@ class Arrival:
         self.complete()
         self._intake.release(self)
 
-    def rate(self, now: float) -> float:
-        return self.received / max(now - self.began, 0.1)
-
     def will_use_a_turn(self) -> bool:
         if self._readable is None:
             return True

@@ -25,7 +25,7 @@ IDLE_S = 10.0  # seconds without a byte, and the body is refused
 TURN_WAIT_S = 30.0
 TURN_CHECK_S, TURN_BYTES = 0.03, 16 * 1024  # while others wait, a turn is lost that brings fewer bytes in that time
 CHECK_S = 0.5
-YOUNG_S = 1.0  # so long, how fast a body comes says little
+YOUNG_S = 1.0  # so long, a body makes way for no other
 
 
 class Intake:
@@ -56,18 +56,19 @@ class Intake:
             pass
 
     def _refuse_slowest(self, now: float, *, young: bool = True) -> bool:
-        """Or the largest, where all have only begun. False when there is none: whole bodies are not refused."""
+        """The one that has held most for longest, first of those without a turn. False when there is none: whole bodies
+        are not refused. By its rate alone, an honest small body on a busy machine would go before large ones.
+        """
         holding = [arrival for arrival in self.arriving if arrival.held and not arrival.turn]
-        holding = holding or [arrival for arrival in self.arriving if arrival.held and young]
-        settled = [arrival for arrival in holding if now - arrival.began > YOUNG_S]
-        if not settled and not (holding and young):
-            return False
-        message = f"bodies take all {LIMITS.bodies} bytes that are there for them, and this one came slowest"
-        refusal = RefusedError("memory", "UNAVAILABLE", f"{message}; try again in a second")
-        if settled:
-            min(settled, key=lambda arrival: arrival.rate(now)).refuse(refusal)
+        if young:
+            holding = holding or [arrival for arrival in self.arriving if arrival.held]
         else:
-            max(holding, key=lambda arrival: arrival.held).refuse(refusal)
+            holding = [arrival for arrival in holding if now - arrival.began > YOUNG_S]
+        if not holding:
+            return False
+        message = f"bodies take all {LIMITS.bodies} bytes there are for them, and this one came slowest for its size"
+        refusal = RefusedError("memory", "UNAVAILABLE", f"{message}; try again in a second")
+        max(holding, key=lambda arrival: arrival.held * (now - arrival.began)).refuse(refusal)
         return True
 
     def release(self, arrival: Arrival) -> None:

@@ -97,16 +97,20 @@ def test_a_small_body_that_has_just_begun_is_not_the_slowest() -> None:
     in_a_loop(test)
 
 
-def test_of_those_that_came_for_a_while_the_slowest_goes() -> None:
+def test_whoever_has_held_most_for_longest_goes() -> None:
     def test(intake: Intake) -> None:
-        slow, fast, last = (intake.open(32 * MIB, None) for _ in range(3))
-        for arrival, size in ((slow, 20 * MIB), (fast, 30 * MIB)):
-            arrival.began -= 5
+        slow, large, honest, last = (intake.open(32 * MIB, None) for _ in range(4))
+        for arrival, size, seconds in ((slow, MIB, 20), (large, 30 * MIB, 2), (honest, MIB, 2)):
+            arrival.began -= seconds
             arrival.came(size)
             arrival.hold(size)
-        last.hold(20 * MIB)
+        last.hold(33 * MIB)
+        assert large.refusal is not None
+        last.hold(29 * MIB)  # all of them there is
+        assert slow.refusal is None
+        last.hold(MIB)
         assert slow.refusal is not None
-        assert fast.refusal is last.refusal is None
+        assert honest.refusal is last.refusal is None
 
     in_a_loop(test)
 
