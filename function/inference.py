@@ -56,8 +56,8 @@ class Inference:
     ) -> Response:
         """What `encode` makes of the model's answer to what `decode` made of the body.
 
-        `run` asks the model: once for the decoded inputs, unless a route knows better. A model that is not loaded yet loads
-        while the body is decoded. PredictError of decoder, model and encoder.
+        `run` asks the model: once for the decoded inputs, unless a route knows better. A model that is not loaded yet
+        loads while the body is decoded. PredictError of decoder, model and encoder.
         """
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):

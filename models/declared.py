@@ -94,17 +94,20 @@ class Processing:
 def sent(document: Any, folder: Path, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> dict[str, Any]:
     """The tables of `document` that are there, by name; TableError where one does not fit the model or its folder."""
     found: dict[str, Any] = {}
+    has_processing = (folder / PROCESSING).is_file()
+    kinds = [name for name in ("image", "table", "text") if name in document]
+    if len(kinds) > 1:
+        raise TableError(f"[{'] and ['.join(kinds)}] are there; one of them says what people send")
+    if has_processing and "text" in document:
+        raise TableError(f"[text] is there, and {PROCESSING} beside it; one of them says what people send")
     if "table" in document:
         found["table"] = table(document["table"], inputs, outputs)
     if "text" in document:
         found["text"] = text(document["text"], folder, inputs, outputs)
-    if (folder / PROCESSING).is_file():
+    if has_processing:
         found["processing"] = make(Processing, "[processing] ", document.get("processing", {}))
     elif "processing" in document:
         raise TableError(f"[processing] is there, and {folder / PROCESSING} is not; write it, or take the table out")
-    if len(found) > 1 or (found.keys() - {"processing"} and "image" in document):
-        tables = " and ".join(f"[{name}]" for name in [*found, *(["image"] if "image" in document else [])])
-        raise TableError(f"{tables} are there; one of them says what people send")
     return found
 
 
@@ -126,7 +129,7 @@ def text(document: Any, folder: Path, inputs: list[TensorSpec], outputs: list[Te
             or spec.shape[0] not in (-1, 1)
         ):
             raise TableError(
-                f"[text]: input {spec.name!r} is {spec.datatype} {spec.shape}; inputs may be {', '.join(TOKEN_INPUTS)}, "
+                f"[text]: input {spec.name!r} is {spec.datatype} {spec.shape}; it may have {', '.join(TOKEN_INPUTS)}, "
                 "INT64 or INT32 of the shape [-1, -1]"
             )
     output = next((spec for spec in outputs if spec.name == found.output), None)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from models import graphs
 from models.declared import PROCESSING
+from models.manifest import ManifestError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.manifest import Manifest
 
 
@@ -29,11 +32,25 @@ def files(model: Manifest) -> dict[str, bytes]:
     """Name -> content of the files that all artifacts of the model share, beside the small graphs of every model."""
     found: dict[str, bytes] = {}
     if model.text:
-        found["tokenizer.json"] = (model.folder / model.text.tokenizer).read_bytes()
+        found["tokenizer.json"] = _tokenizer(model.folder / model.text.tokenizer)
         found["text.onnx"] = graphs.text(model.text, _width(model)).SerializeToString(deterministic=True)
     if model.processing:
         found[PROCESSING] = (model.folder / PROCESSING).read_bytes()
     return found
+
+
+def _tokenizer(path: Path) -> bytes:
+    """The file's content, once the package that will read it has; ManifestError when it cannot."""
+    content = path.read_bytes()
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise ManifestError("[text] needs the package tokenizers; run: pip install tokenizers") from None
+    try:
+        Tokenizer.from_str(content.decode())
+    except Exception as error:  # the package raises Exception itself
+        raise ManifestError(f"{path} is no tokenizer that can be used: {error}") from error
+    return content
 
 
 def _width(model: Manifest) -> int:

@@ -140,7 +140,7 @@ def read(folder: Path) -> Manifest:
         if not isinstance(labels_file, str):
             raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
-        image = document.pop("image", None)
+        image = document.get("image")
         inputs, outputs = _rows(document, "inputs"), _rows(document, "outputs")
         manifest = make(
             Manifest,
