@@ -33,6 +33,8 @@ if APP.settings.initialization_type != "on-demand":
         from function.engine import snapstart
 
         snapstart.register(APP.inference.models)
+elif APP.settings.load_in_init:
+    APP.inference.models.begin(APP.settings.model_name)  # a request is waiting; what fails here, it will be told
 
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True

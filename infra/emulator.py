@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # RIE cuts a longer event without a word; it is also the longest answer that Lambda and RIE let through.
 EVENT_LIMIT = 6 * 1024 * 1024 + 100
 
+# What runs a handler, by `python -m`: our own runtime client, or AWS's.
+BOOTSTRAP, AWSLAMBDARIC = "function.bootstrap", "awslambdaric"
+
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -38,21 +41,23 @@ class Emulator:
 
     As on Lambda, the function is imported at the first invocation. `env` is added to (and wins over)
     the small environment that Lambda gives a function; nothing else of this process's reaches it.
-    `cwd` is where `handler` ("package.module.function") is imported from. `log` takes all that RIE and
+    `cwd` is where `handler` ("package.module.function") and `client` are imported from. `log` takes all that RIE and
     the function print; without it, a temporary file does until the end of the block.
     The constructor fetches RIE when it is missing, so that entering the block times only its start.
     Raises infra.rie.RieError, and EmulatorError when RIE does not start.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         handler: str = "function.handler.handler",
         env: Mapping[str, str] = {},
         cwd: Path = rie.ROOT,
         python: str = sys.executable,
         log: Path | None = None,
+        *,
+        client: str = BOOTSTRAP,
     ) -> None:
-        self._runtime = [python, "-m", "awslambdaric", handler]
+        self._runtime = [python, "-m", client, handler]
         self._rie = rie.ensure()
         self._cwd = cwd
         self._env = _function_environment(cwd) | dict(env)

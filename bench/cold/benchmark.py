@@ -18,6 +18,7 @@ from bench.cold.systems import (
     GoSystem,
     ProcessSystem,
     naive_lambda_rie,
+    zeroserve_awslambdaric_rie,
     zeroserve_packaged,
     zeroserve_rie,
 )
@@ -35,9 +36,19 @@ if TYPE_CHECKING:
     from layer.unpack import Packaged
     from models.manifest import Manifest
 
-SYSTEMS = ("zeroserve-rie", "zeroserve-packaged", "naive-lambda-rie", "zeroserve-process", GO, "ort-floor")
+SYSTEMS = (
+    "zeroserve-rie",
+    "zeroserve-awslambdaric-rie",
+    "zeroserve-packaged",
+    "naive-lambda-rie",
+    "zeroserve-process",
+    GO,
+    "ort-floor",
+)
 PAYLOADS = (NESTED, "binary", "jpeg")
 RATIOS = (
+    (("zeroserve-rie", NESTED), ("zeroserve-awslambdaric-rie", NESTED)),
+    (("zeroserve-rie", "binary"), ("zeroserve-awslambdaric-rie", "binary")),
     (("zeroserve-rie", NESTED), ("naive-lambda-rie", NESTED)),
     (("zeroserve-rie", NESTED), (GO, NESTED)),
     (("zeroserve-process", NESTED), (GO, NESTED)),
@@ -55,6 +66,8 @@ def build(names: Sequence[str], model: Manifest, folder: Path, packaged: Package
     for name in (name for name in SYSTEMS if name in names):
         if name == "zeroserve-rie":
             made.append(zeroserve_rie(model))
+        elif name == "zeroserve-awslambdaric-rie":
+            made.append(zeroserve_awslambdaric_rie(model))
         elif name == PACKAGED and packaged:
             made.append(zeroserve_packaged(packaged))
         elif name == "naive-lambda-rie":

@@ -17,7 +17,7 @@ from bench.peers import launch
 from bench.proc import spawned
 from function.engine import artifact, repository
 from function.native import cpu, ort_capi
-from infra.emulator import Emulator
+from infra.emulator import AWSLAMBDARIC, BOOTSTRAP, Emulator
 from infra.payload import HttpResponse, decode_answer
 from infra.rie import ROOT
 
@@ -57,14 +57,15 @@ class RieSystem:
         *,
         cwd: Path = ROOT,
         python: str = sys.executable,
+        client: str = BOOTSTRAP,
     ) -> None:
-        self.name, self.payloads, self._cwd, self._python = name, payloads, cwd, python
+        self.name, self.payloads, self._cwd, self._python, self._client = name, payloads, cwd, python, client
         path = [PROGRAMS, *filter(None, [env.get("PYTHONPATH")])]
         self._env = {**env, "COLD_HANDLER": handler, "PYTHONPATH": ":".join(map(str, path))}
 
     def run(self, payload: Payload) -> Run:
         event = payload.event()
-        emulator = Emulator("lambda_handler.handler", self._env, self._cwd, self._python)
+        emulator = Emulator("lambda_handler.handler", self._env, self._cwd, self._python, client=self._client)
         start = time.monotonic_ns()
         with emulator:
             listening = time.monotonic_ns()
@@ -76,7 +77,8 @@ class RieSystem:
         payload.check(response)
         headers = dict(response.headers)
         stamps = [start, listening, *map(int, headers["x-cold-ns"].split(","))]
-        names = ("emulator", "interpreter", "awslambdaric", "imports", "event", "request")
+        client = "awslambdaric" if self._client == AWSLAMBDARIC else "client"
+        names = ("emulator", "interpreter", client, "imports", "event", "request")
         return made(start, end, detailed(between(names, stamps), headers), seen)
 
 
@@ -186,6 +188,12 @@ def zeroserve_rie(model: Manifest) -> RieSystem:
     return RieSystem("zeroserve-rie", NAMES, "function.handler.handler", _model_env(model))
 
 
+def zeroserve_awslambdaric_rie(model: Manifest) -> RieSystem:
+    """The same with AWS's runtime client."""
+    name, handler = "zeroserve-awslambdaric-rie", "function.handler.handler"
+    return RieSystem(name, NAMES, handler, _model_env(model), client=AWSLAMBDARIC)
+
+
 def zeroserve_packaged(packaged: Packaged) -> RieSystem:
     """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
     handler, cwd, python = "function.handler.handler", packaged.cwd, packaged.python
@@ -196,7 +204,7 @@ def naive_lambda_rie(model: Manifest) -> RieSystem:
     """The naive Lambda in the emulator, with its own virtual environment; it loads its model while it is imported."""
     argv, environ = launch.naive_lambda_command(model.path)
     env = {name: environ[name] for name in ("PYTHONPATH", "MODEL_NAME", "MODEL_PATH", "ORT_DISABLE_TELEMETRY")}
-    return RieSystem("naive-lambda-rie", (NESTED, "jpeg"), argv[-1], env, python=argv[0])
+    return RieSystem("naive-lambda-rie", (NESTED, "jpeg"), argv[-1], env, python=argv[0], client=AWSLAMBDARIC)
 
 
 def process_command(event: Path, *options: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,9 +64,11 @@ print(json.dumps({"answer": answer, "modules": sorted(sys.modules), **loaded}))
 """
 
 
-def probe(event: dict[str, Any] | None, *, before: list[str] | None = None) -> dict[str, Any]:
+def probe(event: dict[str, Any] | None, *, before: list[str] | None = None, **environ: str) -> dict[str, Any]:
     command = [sys.executable, "-I", "-c", PROBE, str(ROOT), json.dumps(before or [])]
-    done = subprocess.run(command, input=json.dumps(event), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, input=json.dumps(event), env=os.environ | environ, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # after the function's own line of log
     if event is not None:
@@ -101,7 +104,7 @@ def picture(digits_prepared: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def health() -> dict[str, Any]:
-    return probe(function_url_event("GET", "/health"))
+    return probe(function_url_event("GET", "/health"), LOAD_IN_INIT="0")
 
 
 def beyond(found: dict[str, Any], known: dict[str, str]) -> set[str]:
@@ -149,3 +152,9 @@ def test_a_tensor_does_not_pay_for_pictures(tensor: dict[str, Any]) -> None:
     rooms = ("codecs.image", "codecs.multipart", "engine.golden", "routes.admin", "routes.classify", "routes.openapi")
     others = {f"function.{room}" for room in rooms}
     assert others.isdisjoint(tensor["modules"])
+
+
+def test_the_runtime_client_asks_for_an_event_before_it_imports_much() -> None:
+    modules = set(probe(None, before=["function.bootstrap"])["modules"]) - set(probe(None)["modules"])
+    assert {name for name in modules if name.partition(".")[0] != "function"} <= {"__future__", "_socket"}
+    assert "function.handler" not in modules
