@@ -123,9 +123,7 @@ class Settings(_Rows):
 class RuntimeSettings(_Rows):
     """What the runtime client has to know, before and beside the function."""
 
-    runtime_client = _text(
-        "RUNTIME_CLIENT", "awslambdaric: AWS's own runtime client, and not the one of function/bootstrap.py"
-    )
+    runtime_client = _text("RUNTIME_CLIENT", "awslambdaric: AWS's own runtime client instead of ours", "zeroserve")
     # Set by AWS Lambda:
     runtime_api = _text("AWS_LAMBDA_RUNTIME_API", "host:port, where events come from")
     max_concurrency = _text("AWS_LAMBDA_MAX_CONCURRENCY", "on Managed Instances, which need AWS's own runtime client")

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 from infra import processes, rie
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
 # RIE cuts a longer event without a word; it is also the longest answer that Lambda and RIE let through.
 EVENT_LIMIT = 6 * 1024 * 1024 + 100
 
-# What runs a handler, by `python -m`: our own runtime client, or AWS's.
-BOOTSTRAP, AWSLAMBDARIC = "function.bootstrap", "awslambdaric"
+# Arguments of the interpreter that runs a handler: by our own runtime client, or by AWS's.
+BOOTSTRAP = ("-S", "-c", "from function.bootstrap import main; main()")
+AWSLAMBDARIC = ("-m", "awslambdaric")
 
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _START_SECONDS = 10.0
@@ -41,8 +42,9 @@ class Emulator:
 
     As on Lambda, the function is imported at the first invocation. `env` is added to (and wins over)
     the small environment that Lambda gives a function; nothing else of this process's reaches it.
-    `cwd` is where `handler` ("package.module.function") and `client` are imported from. `log` takes all that RIE and
-    the function print; without it, a temporary file does until the end of the block.
+    `cwd` is where `handler` ("package.module.function") is imported from; `python` runs it by `client`, or with
+    `wrapper` as Lambda does with AWS_LAMBDA_EXEC_WRAPPER. `log` takes all that RIE and the function print; without
+    it, a temporary file does until the end of the block.
     The constructor fetches RIE when it is missing, so that entering the block times only its start.
     Raises infra.rie.RieError, and EmulatorError when RIE does not start.
     """
@@ -55,12 +57,17 @@ class Emulator:
         python: str = sys.executable,
         log: Path | None = None,
         *,
-        client: str = BOOTSTRAP,
+        client: Sequence[str] = BOOTSTRAP,
+        wrapper: str | None = None,
     ) -> None:
-        self._runtime = [python, "-m", client, handler]
+        # As Lambda runs a wrapper: with the command of AWS's client.
+        self._runtime = [wrapper, python, *AWSLAMBDARIC, handler] if wrapper else [python, *client, handler]
         self._rie = rie.ensure()
         self._cwd = cwd
         self._env = _function_environment(cwd) | dict(env)
+        if "-S" in client and not wrapper:  # without `site`, an environment's packages have to be named
+            path = [self._env.get("PYTHONPATH"), *(path for path in sys.path if path.endswith("-packages"))]
+            self._env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         self._log_path = log
         self._lock = threading.Lock()
 

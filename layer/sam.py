@@ -31,6 +31,7 @@ def main() -> None:
             print("\n".join(stage.function(arguments.out, [arguments.model], python)))
         else:
             stage.layer(arguments.out / "python", arguments.architecture, PYTHON_VERSION, python)
+            stage.wrapper(arguments.out)
         if not python:
             print(bytecode.missing(PYTHON_VERSION))
     except (BytecodeError, ManifestError, RuleError, WheelError, stage.StageError) as error:

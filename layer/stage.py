@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SERVER_ONLY = ("asgi.py", "server")
 TASK_ROOT = "/var/task"
 LAYER_ROOT = "/opt/python"
+WRAPPER = "zeroserve-bootstrap"  # in /opt; AWS_LAMBDA_EXEC_WRAPPER names it
 
 
 class StageError(Exception):
@@ -50,6 +51,12 @@ def _model(repository: Path, name: str) -> str:
     # Loaded by the folder's name, which function/engine/repository.py wants to be the model's.
     shutil.copytree(model.prepared, repository / model.name / "prepared", copy_function=shutil.copyfile)
     return f"{model.name}: {', '.join(sorted(path.parent.name for path in model.prepared.glob('*/artifact.json')))}"
+
+
+def wrapper(target: Path) -> None:
+    """Puts the program that starts our runtime client on Lambda into `target`, which becomes /opt."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "layer" / WRAPPER, target)
 
 
 def layer(target: Path, architecture: str, python_version: str, python: str | None) -> None:

@@ -22,7 +22,7 @@ from infra.payload import HttpResponse, decode_answer
 from infra.rie import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.payloads import Payload
     from layer.unpack import Packaged
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = Path(__file__).parent / "programs"  # what is spawned
 PACKAGED = "zeroserve-packaged"
+STAMPED = (*BOOTSTRAP[:-1], f"import sitecustomize; {BOOTSTRAP[-1]}")  # without `site` nobody else imports it
 
 
 class System(Protocol):
@@ -57,15 +58,19 @@ class RieSystem:
         *,
         cwd: Path = ROOT,
         python: str = sys.executable,
-        client: str = BOOTSTRAP,
+        client: Sequence[str] = STAMPED,
+        wrapper: str | None = None,
     ) -> None:
-        self.name, self.payloads, self._cwd, self._python, self._client = name, payloads, cwd, python, client
+        self.name, self.payloads, self._cwd, self._python = name, payloads, cwd, python
+        self._client, self._wrapper = client, wrapper
         path = [PROGRAMS, *filter(None, [env.get("PYTHONPATH")])]
         self._env = {**env, "COLD_HANDLER": handler, "PYTHONPATH": ":".join(map(str, path))}
 
     def run(self, payload: Payload) -> Run:
         event = payload.event()
-        emulator = Emulator("lambda_handler.handler", self._env, self._cwd, self._python, client=self._client)
+        emulator = Emulator(
+            "lambda_handler.handler", self._env, self._cwd, self._python, client=self._client, wrapper=self._wrapper
+        )
         start = time.monotonic_ns()
         with emulator:
             listening = time.monotonic_ns()
@@ -197,7 +202,9 @@ def zeroserve_awslambdaric_rie(model: Manifest) -> RieSystem:
 def zeroserve_packaged(packaged: Packaged) -> RieSystem:
     """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
     handler, cwd, python = "function.handler.handler", packaged.cwd, packaged.python
-    return RieSystem(PACKAGED, (NESTED, "jpeg"), handler, packaged.env, cwd=cwd, python=python)
+    return RieSystem(
+        PACKAGED, (NESTED, "jpeg"), handler, packaged.env, cwd=cwd, python=python, wrapper=packaged.wrapper
+    )
 
 
 def naive_lambda_rie(model: Manifest) -> RieSystem:

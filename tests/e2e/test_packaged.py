@@ -35,7 +35,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
 
 @pytest.fixture(scope="module")
 def url(packaged: Packaged) -> Iterator[str]:
-    with Emulator(cwd=packaged.cwd, env=packaged.env, python=packaged.python) as emulator, FunctionUrl(emulator) as url:
+    emulator = Emulator(cwd=packaged.cwd, env=packaged.env, python=packaged.python, wrapper=packaged.wrapper)
+    with emulator, FunctionUrl(emulator) as url:
         yield url.url
 
 

@@ -55,15 +55,15 @@ def failing(message):
 
 
 class Runtime:
-    """One of the clients: `module` runs a handler, `early` says whether it asks for an event before it imports."""
+    """One of the clients; `early`: it asks for an event before it imports the function."""
 
-    def __init__(self, module: str, folder: Path, *, early: bool = False) -> None:
-        self.module, self.early, self.folder = module, early, folder
+    def __init__(self, client: tuple[str, ...], folder: Path, *, early: bool = False) -> None:
+        self.client, self.early, self.folder = client, early, folder
         (folder / "toy.py").write_text(TOY)
 
     @property
     def is_ours(self) -> bool:
-        return self.module == BOOTSTRAP
+        return self.client == BOOTSTRAP
 
     @contextmanager
     def running(self, api: RuntimeApi, handler: str = "toy.handler", **settings: Any) -> Iterator[Process]:
@@ -75,7 +75,7 @@ class Runtime:
         log = self.folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", self.module, handler],
+                [sys.executable, *self.client, handler],
                 cwd=self.folder,
                 env=environ | settings,
                 stdin=subprocess.DEVNULL,
@@ -112,5 +112,5 @@ def api() -> Iterator[RuntimeApi]:
 
 @pytest.fixture(params=["awslambdaric", "zeroserve", "zeroserve-early"])
 def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Runtime:
-    module = AWSLAMBDARIC if request.param == "awslambdaric" else BOOTSTRAP
-    return Runtime(module, tmp_path, early=request.param == "zeroserve-early")
+    client = AWSLAMBDARIC if request.param == "awslambdaric" else BOOTSTRAP
+    return Runtime(client, tmp_path, early=request.param == "zeroserve-early")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def emulator(runtime: Runtime, handler: str = "toy.handler", **env: str) -> Emulator:
     memory = "1769" if runtime.early else "1768"
     environ = {"PYTHONPATH": str(ROOT), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory, **env}
-    return Emulator(handler, environ, runtime.folder, client=runtime.module)
+    return Emulator(handler, environ, runtime.folder, client=runtime.client)
 
 
 def call(function: Emulator, **event: Any) -> Any:

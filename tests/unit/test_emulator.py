@@ -178,7 +178,7 @@ def test_end_leaves_no_process_and_frees_the_ports(toy: Path) -> None:
 def test_killed_parent_takes_the_emulator_along(toy: Path) -> None:
     code = (
         "import json, time; from pathlib import Path; from infra.emulator import Emulator\n"
-        f"with Emulator('toy.handler', client='awslambdaric', cwd=Path({str(toy)!r})) as emulator:\n"
+        f"with Emulator('toy.handler', client=('-m', 'awslambdaric'), cwd=Path({str(toy)!r})) as emulator:\n"
         "    emulator.invoke({}); print(json.dumps(emulator.pids()), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=rie.ROOT, stdout=subprocess.PIPE) as parent:
