@@ -65,9 +65,8 @@ class Emulator:
         self._rie = rie.ensure()
         self._cwd = cwd
         self._env = _function_environment(cwd) | dict(env)
-        if "-S" in client and not wrapper:  # without `site`, an environment's packages have to be named
-            path = [self._env.get("PYTHONPATH"), *(path for path in sys.path if path.endswith("-packages"))]
-            self._env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        if "-S" in client and not wrapper:
+            self._env["PYTHONPATH"] = python_path(self._env.get("PYTHONPATH", ""))
         self._log_path = log
         self._lock = threading.Lock()
 
@@ -222,6 +221,12 @@ class Emulator:
         state = "" if code is None else f" (exit code {code})"
         tail = "\n".join(self.log_text().splitlines()[-20:])
         return f"{problem}{state}. The end of its log:\n{tail}"
+
+
+def python_path(*folders: str) -> str:
+    """PYTHONPATH with these folders, and with this environment's packages, which `site` would find."""
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    return os.pathsep.join(filter(None, [*folders, *packages]))
 
 
 def _function_environment(cwd: Path) -> dict[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 
 from function.engine.repository import FORMAT, prepare_command
 from function.errors import PredictError
-from function.native import cpu
+from function.native import cjson, cpu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class MismatchError(Exception):
 
 def sealed(document: dict[str, Any]) -> bytes:
     """A record as artifact.json holds it; edited by hand, say for another family, it no longer passes `read_record`."""
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    body = cjson.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
     return body + _SEAL + b"%d}\n" % zlib.crc32(body)
 
 
@@ -84,7 +83,7 @@ def read_record(folder: str) -> dict[str, Any]:
     body, _, seal = content.rpartition(_SEAL)
     if seal != b"%d}\n" % zlib.crc32(body):
         raise MismatchError(f"{path} is damaged or was edited: its CRC-32 is wrong")
-    document: dict[str, Any] = json.loads(content)
+    document: dict[str, Any] = cjson.loads(content)
     return document
 
 

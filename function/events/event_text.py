@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+from function.native import cjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ def loads(text: bytearray) -> Any:
     """
     at = text.find(_NAME) if len(text) >= _LARGE else -1
     if at < 0 or not text.isascii():
-        return json.loads(text)
+        return cjson.loads(text)
     start = at + len(_NAME)
     body, end = _string(text, start)
     # Something that nobody can have sent stands in its place, and has to turn up where the body should.
     mark = os.urandom(16).hex()
-    event = None if body is None else json.loads(b"".join((text[:start], mark.encode(), memoryview(text)[end:])))
+    event = None if body is None else cjson.loads(b"".join((text[:start], mark.encode(), memoryview(text)[end:])))
     if isinstance(event, dict) and event.get("body") == mark and _is_http(event):
         event["body"] = body
         return event
-    return json.loads(text)
+    return cjson.loads(text)
 
 
 def _is_http(event: dict[str, Any]) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from function.events import event_text
 from function.events.lambda_context import LambdaContext
+from function.native import cjson
 from function.settings import set_xray_header
 
 TYPE_CHECKING = False
@@ -50,7 +49,7 @@ def _marshalled(answer: Any) -> tuple[bytes, str]:
     if isinstance(answer, bytes):
         return answer, "application/unknown"
     try:
-        return json.dumps(answer).encode(), "application/json"
+        return cjson.dumps(answer).encode(), "application/json"
     except (TypeError, ValueError, RecursionError) as error:
         raise _fault("MarshalError", f"Unable to marshal response: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.emulator import AWSLAMBDARIC, BOOTSTRAP
+from infra.emulator import AWSLAMBDARIC, BOOTSTRAP, python_path
 from infra.rie import ROOT
 from tests.runtime.api import WAIT, RuntimeApi
 
@@ -68,7 +68,11 @@ class Runtime:
     @contextmanager
     def running(self, api: RuntimeApi, handler: str = "toy.handler", **settings: Any) -> Iterator[Process]:
         """A process of it; `fds` are descriptors that it gets."""
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "AWS_LAMBDA_RUNTIME_API": api.address}
+        environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": python_path(str(ROOT)),
+            "AWS_LAMBDA_RUNTIME_API": api.address,
+        }
         if self.early:
             environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = "1769"
         fds = settings.pop("fds", ())
