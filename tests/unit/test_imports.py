@@ -167,7 +167,8 @@ import sys
 sys.path[:0] = sys.argv[1].split(":")
 from function.events import event_text
 from function.handler import handler
-TENSOR = b'{"inputs":[{"name":"input","datatype":"FP32","shape":[1,3,224,224],"data":[%s]}]}' % b",".join([b"0.5"] * 150528)
+NUMBERS = b",".join([b"0.5"] * 150528)
+TENSOR = b'{"inputs":[{"name":"input","datatype":"FP32","shape":[1,3,224,224],"data":[%s]}]}' % NUMBERS
 for path, body in (("/health", b""), ("/v2/models/digits/infer", TENSOR)):
     event = b'{"rawPath":"%s","requestContext":{"http":{"method":"%s"}},"body":"%s"}'
     method = b"POST" if body else b"GET"
