@@ -36,7 +36,7 @@ serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 
 check: lint ## lint and the unit tests, two minutes
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q tests/unit --deselect tests/unit/test_qemu.py
+	$(PY) -m pytest -q -p tests.core_only tests/unit --deselect tests/unit/test_qemu.py
 
 coverage: $(READY) ## branch coverage of the unit tests
 	$(PY) -m models.prepare digits
@@ -45,7 +45,8 @@ coverage: $(READY) ## branch coverage of the unit tests
 
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -p tests.core_only tests/unit
+	$(PY) -m pytest -q --ignore tests/unit
 	$(MAKE) test-conformance
 
 $(CONFORMANCE)/.ready: requirements/conformance.txt
