@@ -9,19 +9,15 @@ import time
 _started = time.perf_counter()
 gc.disable()  # nothing to collect before the second request: 3 of 76 ms of a cold start
 
-from function.native import malloc  # noqa: E402  (the clock starts before our own imports)
+from function.concurrency import Background  # noqa: E402  (the clock starts before our own imports)
+from function.native import malloc, ort_capi  # noqa: E402
 from function.settings import Settings, xray_header  # noqa: E402
 
 SETTINGS = Settings(os.environ)
-ON_DEMAND = SETTINGS.initialization_type == "on-demand"
-if SETTINGS.initialization_type == "lambda-managed-instances":
-    malloc.return_large_buffers()
-else:
-    malloc.grow_in_large_steps()
-if ON_DEMAND and SETTINGS.load_in_init:
-    from function.native import ort_capi
-
-    ort_capi.begin()  # 14 ms, mostly without the GIL: they pass while the rest is imported
+INIT = SETTINGS.initialization_type
+(malloc.return_large_buffers if INIT == "lambda-managed-instances" else malloc.grow_in_large_steps)()
+if INIT == "on-demand" and SETTINGS.load_in_init:
+    Background(ort_capi.get_library)  # 14 ms, mostly without the GIL: they pass while the rest is imported
 
 from function.app import App  # noqa: E402
 from function.errors import PredictError  # noqa: E402
@@ -35,9 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 APP = App(SETTINGS)
-if not ON_DEMAND:
+if INIT != "on-demand":
     APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
-    if SETTINGS.initialization_type == "snap-start":
+    if INIT == "snap-start":
         from function.engine import snapstart
 
         snapstart.register(APP.inference.models)
@@ -74,12 +70,9 @@ def handler(event: Any, context: Any) -> Any:
     exchange.phases = {"init": _init_ms} | exchange.phases
     telemetry.finish(exchange)
     # 4. Wrap the response; one that cannot leave becomes an error here.
-    answer: Any
-    if adapter:
-        answer = adapter[1](event, exchange.response)
-    else:
+    if not adapter:
         exchange.response = direct.limited(exchange.response, http_event.LAMBDA_LIMIT)
-        answer = exchange.response.body
+    answer: Any = adapter[1](event, exchange.response) if adapter else exchange.response.body
     # 5. Tell the log.
     telemetry.report(APP.settings, exchange, answer["statusCode"] if adapter else None)
     return answer

@@ -85,7 +85,7 @@ class Settings(_Rows):
         "MEMORY_LIMIT_BYTES", "memory that the process may have; 0: Lambda's figure, or the cgroup's limit"
     )
     load_in_init = _number(
-        "LOAD_IN_INIT", "1: MODEL_NAME begins to load when Lambda starts the function; 0: with the first request", 1
+        "LOAD_IN_INIT", "1: MODEL_NAME begins to load when Lambda starts the function; 0: with a request", 1
     )
     queue_size = _number("QUEUE_SIZE", "server: requests that may wait for a thread; more are answered 503", 64)
     model_uri = _text("MODEL_URI", "s3://bucket/key/ of one published model, fetched as MODEL_NAME; empty: none")
@@ -128,7 +128,7 @@ class RuntimeSettings(_Rows):
     runtime_api = _text("AWS_LAMBDA_RUNTIME_API", "host:port, where events come from")
     max_concurrency = _text("AWS_LAMBDA_MAX_CONCURRENCY", "on Managed Instances, which need AWS's own runtime client")
     log_format = _text("AWS_LAMBDA_LOG_FORMAT", "JSON or Text: how a failure of the function is logged", "Text")
-    log_descriptor = _text("_LAMBDA_TELEMETRY_LOG_FD", "takes records of the log; empty: standard output does")
+    log_descriptor = _text("_LAMBDA_TELEMETRY_LOG_FD", "descriptor for records of the log; empty: standard output")
     log_group_name = _text("AWS_LAMBDA_LOG_GROUP_NAME", "told to the handler")
     log_stream_name = _text("AWS_LAMBDA_LOG_STREAM_NAME", "told to the handler")
     function_version = _text("AWS_LAMBDA_FUNCTION_VERSION", "told to the handler")

@@ -12,8 +12,6 @@ import sys
 import threading
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 
-from function.concurrency import Background
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,12 +190,6 @@ def get_library() -> Library:
                     return _replaced()
                 found.initialise()
     return found
-
-
-def begin() -> None:
-    """Starts to make the library ready, on a thread, mostly without the GIL. A failure is for who needs it."""
-
-    Background(get_library)
 
 
 def reload() -> None:

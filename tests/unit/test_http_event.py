@@ -382,7 +382,7 @@ def test_what_it_imports() -> None:
         check=True,
         cwd=ROOT,
     )
-    modules = ("errors", "events", "events.http_event", "events.http_response", "messages")
+    modules = ("errors", "events", "events.http_event", "events.http_response", "messages", "native", "native.cjson")
     ours = ["function", *(f"function.{name}" for name in modules)]
     assert run.stdout.split() == ["__future__", *ours]
 
