@@ -33,8 +33,8 @@ def loads(text: str | bytes | bytearray) -> Any:
         value, end = _scan(string, 0)
         if not string[end:].strip(" \t\n\r"):
             return value
-    except (StopIteration, TypeError, ValueError):
-        pass  # white space before it, no JSON, or no UTF-8
+    except (StopIteration, SystemError, TypeError, ValueError):
+        pass  # white space before it, no JSON (SystemError: its exception is not imported yet), or no UTF-8
     import json
 
     return json.loads(text)
