@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from function.native import cjson
-from tests.support import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,20 +84,3 @@ def test_what_is_no_json_is_refused_in_the_same_words(half: str, text: str | byt
     assert repr(outcome(cjson.loads, text)) == repr(outcome(json.loads, text))
     if isinstance(text, bytes):
         assert repr(outcome(cjson.loads, bytearray(text))) == repr(outcome(json.loads, bytearray(text)))
-
-
-@pytest.mark.parametrize("text", TEXTS[2:], ids=repr)
-def test_what_is_no_json_is_refused_where_json_is_not_imported_yet(text: str) -> None:
-    program = """
-import sys
-from function.native import cjson
-assert "json" not in sys.modules
-try:
-    print(repr(cjson.loads(sys.argv[1])))
-except ValueError as error:
-    print(repr(error))
-"""
-    done = run_program(program, text)
-    expected = outcome(json.loads, text)
-    printed = f"JSONDecodeError({expected[1]!r})" if isinstance(expected, tuple) else repr(expected)
-    assert done.stdout.strip() == printed, done.stderr

@@ -17,11 +17,11 @@ import pytest
 
 from infra.emulator import BOOTSTRAP, python_path
 from infra.rie import ROOT
-from tests.runtime.api import CLOSE, INIT_ERROR, NEXT, PREFIX, WAIT, answer, event
+from tests.integration.runtime.api import CLOSE, INIT_ERROR, NEXT, PREFIX, WAIT, answer, event
 
 if TYPE_CHECKING:
-    from tests.runtime.api import RuntimeApi
-    from tests.runtime.conftest import Process, Runtime
+    from tests.integration.runtime.api import RuntimeApi
+    from tests.integration.runtime.conftest import Process, Runtime
 
 HANDLER = "function.handler.handler"
 HEALTH, METADATA = "/health", "/v2/models/digits"

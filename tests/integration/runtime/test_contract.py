@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.runtime.api import NEXT, RuntimeApi, event, event_headers, pieces
+from tests.integration.runtime.api import NEXT, RuntimeApi, event, event_headers, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.runtime.conftest import Runtime
+    from tests.integration.runtime.conftest import Runtime
 
 LARGE = 6 * 1024 * 1024
 

@@ -12,7 +12,7 @@ import pytest
 
 from infra.emulator import AWSLAMBDARIC, BOOTSTRAP, python_path
 from infra.rie import ROOT
-from tests.runtime.api import WAIT, RuntimeApi
+from tests.integration.runtime.api import WAIT, RuntimeApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

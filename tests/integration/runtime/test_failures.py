@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra import processes
-from tests.runtime.api import CLOSE, INIT_ERROR, NEXT, RESET, answer, event, pieces
+from tests.integration.runtime.api import CLOSE, INIT_ERROR, NEXT, RESET, answer, event, pieces
 
 if TYPE_CHECKING:
-    from tests.runtime.api import RuntimeApi, Step
-    from tests.runtime.conftest import Runtime
+    from tests.integration.runtime.api import RuntimeApi, Step
+    from tests.integration.runtime.conftest import Runtime
 
 
 @pytest.mark.parametrize(

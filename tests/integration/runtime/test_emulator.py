@@ -13,7 +13,7 @@ from infra.rie import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.runtime.conftest import Runtime
+    from tests.integration.runtime.conftest import Runtime
 
 
 def emulator(runtime: Runtime, handler: str = "toy.handler", **env: str) -> Emulator:
