@@ -25,7 +25,7 @@ def main() -> None:
         command = command or [sys.executable, "-m", "awslambdaric", name]
         os.execv(command[0], command)  # noqa: S606  (no shell is wanted)
     # Lambda may freeze the process as soon as it has answered: nothing printed waits in a buffer.
-    sys.stdout = TextIOWrapper(FileIO(1, "w"), "utf-8", "backslashreplace", write_through=True)
+    sys.stdout = TextIOWrapper(FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", write_through=True)
     client = RuntimeClient(settings.runtime_api)
     try:
         # 2. Ask for the first event, which is on its way while the function is imported.
