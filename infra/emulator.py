@@ -40,11 +40,12 @@ class EmulatorError(RuntimeError):
 class Emulator:
     """A Lambda function in the real runtime emulator, from `with` to the end of its block.
 
+    The function is Python's `handler` under `client`, or with `command` any program that speaks the runtime API.
+
     As on Lambda, the function is imported at the first invocation. `env` is added to (and wins over)
     the small environment that Lambda gives a function; nothing else of this process's reaches it.
-    `cwd` is where `handler` ("package.module.function") is imported from; `python` runs it by `client`, or with
-    `wrapper` as Lambda does with AWS_LAMBDA_EXEC_WRAPPER. `log` takes all that RIE and the function print; without
-    it, a temporary file does until the end of the block.
+    `cwd` is where `handler` ("package.module.function") is imported from. `log` takes all that RIE and
+    the function print; without it, a temporary file does until the end of the block.
     The constructor fetches RIE when it is missing, so that entering the block times only its start.
     Raises infra.rie.RieError, and EmulatorError when RIE does not start.
     """
@@ -58,14 +59,13 @@ class Emulator:
         log: Path | None = None,
         *,
         client: Sequence[str] = BOOTSTRAP,
-        wrapper: str | None = None,
+        command: Sequence[str] = (),
     ) -> None:
-        # As Lambda runs a wrapper: with the command of AWS's client.
-        self._runtime = [wrapper, python, *AWSLAMBDARIC, handler] if wrapper else [python, *client, handler]
+        self._runtime = list(command) or [python, *client, handler]
         self._rie = rie.ensure()
         self._cwd = cwd
         self._env = _function_environment(cwd) | dict(env)
-        if "-S" in client and not wrapper:
+        if "-S" in client and not command:
             self._env["PYTHONPATH"] = python_path(self._env.get("PYTHONPATH", ""))
         self._log_path = log
         self._lock = threading.Lock()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.emulator import AWSLAMBDARIC
 from layer import package, stage
 
 if TYPE_CHECKING:
@@ -23,12 +24,16 @@ RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 
 @dataclass(frozen=True)
 class Packaged:
-    """Arguments for infra.emulator.Emulator: Emulator(cwd=p.cwd, env=p.env, python=p.python, wrapper=p.wrapper)."""
+    """Arguments for infra.emulator.Emulator: Emulator(cwd=p.cwd, env=p.env, command=p.command(handler))."""
 
     cwd: Path
     env: dict[str, str]
     python: str
-    wrapper: str
+    wrapper: str  # what AWS_LAMBDA_EXEC_WRAPPER names
+
+    def command(self, handler: str = "function.handler.handler") -> list[str]:
+        """What Lambda runs."""
+        return [self.wrapper, self.python, *AWSLAMBDARIC, handler]
 
 
 def unpack(target: Path, models: Sequence[str] = ("digits",)) -> Packaged:

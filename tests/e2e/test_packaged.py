@@ -36,7 +36,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
 
 @pytest.fixture(scope="module")
 def url(packaged: Packaged) -> Iterator[str]:
-    emulator = Emulator(cwd=packaged.cwd, env=packaged.env, python=packaged.python, wrapper=packaged.wrapper)
+    emulator = Emulator(cwd=packaged.cwd, env=packaged.env, command=packaged.command())
     with emulator, FunctionUrl(emulator) as url:
         yield url.url
 

@@ -183,6 +183,43 @@ def test_the_list_of_our_modules_notices_an_eager_import(digits_prepared: Path, 
     assert f"function.{eager}" in unlisted(after_a_tensor(before=[f"function.{eager}"]))
 
 
+# What a server imports before it answers: none of these, for 2 to 70 ms each.
+NOT_AT_START = {
+    "argparse",
+    "email",
+    "http.client",
+    "multiprocessing",
+    "numpy",
+    "onnxruntime",
+    "random",
+    "ssl",
+    "tempfile",
+    "urllib.parse",
+    "uvicorn",
+    "uvloop",
+}
+SERVER_PROBE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from function.server import __main__ as server
+server.import_serving()
+modules = sorted(sys.modules)
+import http.client, ssl
+assert http.client.HTTPSConnection and ssl.SSLContext
+print(json.dumps(modules))
+"""
+
+
+def test_a_server_starts_with_little_and_can_still_speak_tls() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SERVER_PROBE, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stdout))
+    assert modules & NOT_AT_START == set()
+    assert {"asyncio", "httptools", "function.app"} <= modules
+
+
 def test_the_runtime_client_asks_for_an_event_before_it_imports_much() -> None:
     modules = set(probe(None, before=["function.bootstrap"])["modules"]) - set(probe(None)["modules"])
     assert {name for name in modules if name.partition(".")[0] != "function"} <= {"__future__", "_socket"}
