@@ -37,7 +37,7 @@ if INIT != "on-demand":
         from function.engine import snapstart
 
         snapstart.register(APP.inference.models)
-elif SETTINGS.load_in_init:
+elif SETTINGS.load_in_init and not SETTINGS.model_uri:  # S3 is asked by those who need an answer of it
     APP.inference.models.begin(APP.settings.model_name)  # a request is there; what fails is told to the first inference
 
 _init_ms = (time.perf_counter() - _started) * 1000
