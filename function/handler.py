@@ -31,14 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 APP = App(SETTINGS)
-if INIT != "on-demand":
-    APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
-    if INIT == "snap-start":
-        from function.engine import snapstart
-
-        snapstart.register(APP.inference.models)
-elif SETTINGS.load_in_init and not SETTINGS.model_uri:  # S3 is asked by those who need an answer of it
-    APP.inference.models.begin(APP.settings.model_name)  # a request is there; what fails is told to the first inference
+APP.inference.initialise(INIT)
 
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
@@ -61,6 +54,7 @@ def handler(event: Any, context: Any) -> Any:
     request_id = getattr(context, "aws_request_id", None)
     request, source = Request("", "", {}, {}, b""), "http" if adapter else "direct"
     exchange = Exchange(request, source, request_id, xray=xray_header(), cold=cold)
+    exchange.ends_with(context)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
         APP.respond(exchange)

@@ -8,8 +8,9 @@ from function.errors import PredictError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar
 
+    from function.engine.idle import Idle
     from function.engine.model import Model
     from function.engine.repository import Metadata
     from function.exchange import Exchange
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
         @property
         def output_names(self) -> list[str] | None: ...
 
-    D = TypeVar("D", bound=Decoded)
+    D = TypeVar("D")
+    R = TypeVar("R")
+
+
+def _run(model: Model, decoded: Any) -> Any:
+    """The outputs for one Decoded."""
+    return model.run(decoded.inputs, decoded.output_names)
 
 
 class Inference:
@@ -37,6 +44,29 @@ class Inference:
         self.models = Models(settings)
         self.metrics: Metrics | None = None  # a server's own
         self.loading = False  # a server still loads the default model
+        self.idle: Idle | None = None  # of a process that gives memory back while nobody asks
+
+    def initialise(self, kind: str) -> None:
+        """What Lambda's INIT of that kind (AWS_LAMBDA_INITIALIZATION_TYPE) does for the requests to come.
+
+        On demand a request is there already: the load begins, and nobody waits for it; a failure is told to the first
+        inference. PredictError where the model is loaded ahead and cannot be.
+        """
+        name = self.settings.model_name
+        if kind == "on-demand":
+            # S3 is asked only by those who need an answer of it.
+            if self.settings.load_in_init and not self.settings.model_uri:
+                self.models.begin(name)
+            return
+        self.models.get(name).warm()  # INIT is not on a request's clock
+        if kind == "lambda-managed-instances":
+            from function.engine.idle import Idle
+
+            self.idle = Idle()
+        if kind == "snap-start":
+            from function.engine import snapstart
+
+            snapstart.register(self.models)
 
     def metadata(self, parameters: Mapping[str, str]) -> Metadata:
         """The model that a path names, else the default one; PredictError as `Models.metadata`."""
@@ -55,11 +85,13 @@ class Inference:
         exchange: Exchange,
         metadata: Metadata,
         decode: Callable[[], D],
-        encode: Callable[[D, dict[str, Tensor]], Response],
+        encode: Callable[[D, R], Response],
+        run: Callable[[Model, D], R] = _run,
     ) -> Response:
         """What `encode` makes of the model's answer to what `decode` made of the body.
 
-        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder;
+        `run` asks the model: once for the decoded inputs, unless a route knows better. A model that is not loaded yet
+        loads while the body is decoded. PredictError of decoder, model and encoder;
         UNAVAILABLE when another build than the one of `metadata` answers to the name by then: the body was checked
         against that one, and so were the version in the path and the stored answers.
         """
@@ -72,7 +104,9 @@ class Inference:
             message = f"model {metadata.name!r} was replaced while this request was read; ask again"
             raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
         with exchange.phase("infer"):
-            outputs = model.run(decoded.inputs, decoded.output_names)
+            outputs = run(model, decoded)
+        if self.idle is not None:
+            self.idle.used()
         with exchange.phase("encode"):
             return encode(decoded, outputs)
 
