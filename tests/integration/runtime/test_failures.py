@@ -135,6 +135,8 @@ def test_an_answer_that_is_refused_before_all_of_it_came_ends_the_process(runtim
 
 
 def test_a_connection_that_is_closed_between_events_is_made_anew(runtime: Runtime, api: RuntimeApi) -> None:
+    if not runtime.is_ours:
+        pytest.skip("AWS's client ends now and then, when it has not seen the close before it sends its answer")
     api.events.put(event({"n": 1}))
     api.posts.put([*answer(), CLOSE])
     api.events.put([*event({"n": 2}, number=2), CLOSE])
