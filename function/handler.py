@@ -51,9 +51,8 @@ def handler(event: Any, context: Any) -> Any:
         if records.accepts(event):
             return records.answer_records(APP, event, context, cold=cold)
     # 2. Unwrap the request and answer it.
-    request_id = getattr(context, "aws_request_id", None)
-    request, source = Request("", "", {}, {}, b""), "http" if adapter else "direct"
-    exchange = Exchange(request, source, request_id, xray=xray_header(), cold=cold)
+    source, request_id = "http" if adapter else "direct", getattr(context, "aws_request_id", None)
+    exchange = Exchange(Request("", "", {}, {}, b""), source, request_id, xray=xray_header(), cold=cold)
     exchange.ends_with(context)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
