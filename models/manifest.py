@@ -5,12 +5,15 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from function.tensor import DATATYPES
+from models import example, places
+from models.example import Example
 from models.table import TableError, make
 
-HERE = Path(__file__).parent
+HERE = places.EMBEDDED
+Row = TypeVar("Row")
 LARGEST_SIDE = 16384  # pixels; PNG and JPEG end at 65,535
 
 
@@ -32,6 +35,19 @@ class File:
             raise ManifestError(f"[file] sha256 is {self.sha256!r}; 64 lower-case hexadecimal digits are expected")
         if "/" in self.name or self.bytes < 1:
             raise ManifestError("[file] name must be a file of this folder, and bytes its size")
+
+
+@dataclass(frozen=True)
+class External:
+    """A file beside the raw ONNX file in which it keeps weights; `name` is relative, as the graph has it."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if Path(self.name).is_absolute() or ".." in Path(self.name).parts:
+            raise ManifestError(f"[[external]] name is {self.name!r}; a path inside this folder is expected")
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,8 @@ class Manifest:
     outputs: list[TensorSpec]
     labels: list[str]
     image: Image | None
+    external: list[External] = field(default_factory=list)
+    example: dict[str, Example] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -115,11 +133,17 @@ class Manifest:
 
 def folder_of(model: str) -> Path:
     """The folder for a name in this repository or a path to one that holds a model.toml."""
-    for folder in (HERE / model, Path(model)):
+    for folder in (places.repository() / model, places.embedded(model), Path(model)):
         if (folder / "model.toml").is_file():
             return folder.resolve()
-    known = ", ".join(sorted(path.parent.name for path in HERE.glob("*/model.toml")))
+    known = ", ".join(names())
     raise ManifestError(f"{model!r} is neither a model here ({known}) nor a folder with a model.toml")
+
+
+def names() -> list[str]:
+    """The models of the repository, and those that come with the code."""
+    folders = {places.repository(), places.EMBEDDED}
+    return sorted({path.parent.name for folder in folders for path in folder.glob("*/model.toml")})
 
 
 def read(folder: Path) -> Manifest:
@@ -132,6 +156,7 @@ def read(folder: Path) -> Manifest:
             raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
         image = document.pop("image", None)
+        inputs = _rows(document, "inputs", TensorSpec)
         manifest = make(
             Manifest,
             "",
@@ -139,8 +164,10 @@ def read(folder: Path) -> Manifest:
             | {
                 "folder": folder,
                 "file": make(File, "[file] ", document.get("file", {})),
-                "inputs": _rows(document, "inputs"),
-                "outputs": _rows(document, "outputs"),
+                "inputs": inputs,
+                "outputs": _rows(document, "outputs", TensorSpec),
+                "external": _rows(document, "external", External),
+                "example": example.read(document.get("example", {}), inputs),
                 "labels": labels,
                 "image": make(Image, "[image] ", image) if image is not None else None,
             },
@@ -153,11 +180,11 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def _rows(document: dict[str, Any], name: str) -> list[TensorSpec]:
+def _rows(document: dict[str, Any], name: str, kind: type[Row]) -> list[Row]:
     rows = document.get(name, [])
     if not isinstance(rows, list):
         raise ManifestError(f"{name} should be tables, each under [[{name}]]")
-    return [make(TensorSpec, f"[[{name}]] ", row) for row in rows]
+    return [make(kind, f"[[{name}]] ", row) for row in rows]
 
 
 def _check_image(manifest: Manifest) -> None:

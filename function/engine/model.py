@@ -89,7 +89,7 @@ class Model:
         recorded = self.artifact.document["golden"]
         try:
             artifact.check_files(self.artifact.folder, self.artifact.document["files"], sha256=True)
-            got = golden.answer(self._session.run(golden.inputs(self.metadata.inputs, recorded["seed"])))
+            got = golden.answer(self._session.run(self.golden_inputs(recorded["seed"])))
         except (artifact.MismatchError, OrtError) as error:
             raise self._unavailable(str(error)) from error
         if difference := golden.difference(recorded["outputs"], got):
@@ -97,9 +97,15 @@ class Model:
 
     def warm(self) -> None:
         """One run, so that no page of the weights is touched for the first time by a request."""
+        from function.engine.golden import SEED
+
+        self.run(self.golden_inputs(SEED))
+
+    def golden_inputs(self, seed: int) -> dict[str, Tensor]:
+        """The golden input, in the sizes that model.toml's [example] gives."""
         from function.engine import golden
 
-        self.run(golden.inputs(self.metadata.inputs))
+        return golden.inputs(self.metadata.inputs, seed, self.metadata.example)
 
     def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The named outputs (all when None) for tensors that fit the model's specs.

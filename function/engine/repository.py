@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = 2  # of prepared/model.json and artifact.json
-_LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
+LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
 
 
 class Metadata:
@@ -32,6 +32,8 @@ class Metadata:
         self.inputs = _specs(document["inputs"])
         self.outputs = _specs(document["outputs"])
         self.image: dict[str, Any] | None = document["image"]  # [image] of model.toml
+        self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # [example]: sizes of the golden input
+        self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
 
 
 def _specs(rows: list[dict[str, Any]]) -> dict[str, Spec]:
@@ -72,9 +74,9 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
     PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared, and for one of
     another name; INVALID_ARGUMENT for that where a caller named the folder.
     """
-    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
-        rule = f"model names have 1 to {_LONGEST_NAME} printable characters and no '/'"
-        raise PredictError("NOT_FOUND", f"{rule}; {name[:_LONGEST_NAME]!r} came")
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > LONGEST_NAME:
+        rule = f"model names have 1 to {LONGEST_NAME} printable characters and no '/'"
+        raise PredictError("NOT_FOUND", f"{rule}; {name[:LONGEST_NAME]!r} came")
     path = _document_path(repository, folder or name)
     code, folder = "INVALID_ARGUMENT" if folder else "UNAVAILABLE", os.path.dirname(path)
     try:
