@@ -93,6 +93,17 @@ class Models:
             self._load(metadata)
         return metadata
 
+    def refresh(self) -> None:
+        """Loads each loaded model anew whose folder has another build now; one that cannot be loaded stays as it was."""
+        for name, model in list(self._models.items()):
+            try:
+                metadata = repository.read(self._settings.model_repository, name)
+                if metadata.fingerprint != model.metadata.fingerprint:
+                    with self._loading_of(name):
+                        self._load(metadata).warm()
+            except PredictError as error:
+                warn(f"{error.message}; the one that was loaded before serves")
+
     def reload(self) -> None:
         """Loads all loaded models anew, for the CPU that `cpu.flags` now names."""
         for name in list(self._models):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import signal
 import sys
 import threading
 
@@ -54,6 +55,8 @@ def main() -> None:
         backlog=backlog,
         timeout_graceful_shutdown=30,
     )
+    # On SIGHUP, models that were prepared again are loaded anew, beside the requests that run meanwhile.
+    signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=app.refresh, daemon=True).start())
     server = Server(config, Lobby(max(16, files - backlog - SPARE_FILES), app.metrics.refused))
     server.run()
     if not server.started:

@@ -52,6 +52,10 @@ class AsgiApp:
         """PredictError when the default model is not there or not prepared: before a port is opened."""
         self._core.inference.metadata({})
 
+    def refresh(self) -> None:
+        """Loads models anew that were prepared again since they were loaded."""
+        self._core.inference.models.refresh()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and end."""
         if scope["type"] == "lifespan":
