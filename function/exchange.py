@@ -9,8 +9,11 @@ from function.messages import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from function.messages import Request
 
+_RESERVE_S = 0.5
 _LONGEST_ID = 128  # of a caller's own
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
@@ -21,7 +24,7 @@ class Exchange:
     `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
     matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
     `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `bytes_in` the length of the body as it came.
+    `bytes_in` the length of the body as it came, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
@@ -29,6 +32,7 @@ class Exchange:
         "cache",
         "cache_key",
         "cold",
+        "deadline",
         "family",
         "inference",
         "model",
@@ -52,6 +56,7 @@ class Exchange:
         self.started = time.perf_counter()
         self.response = Response(0, {}, b"")
         self.record: str | None = None
+        self.deadline: float | None = None
         self.trace = Trace()
         self.phases: dict[str, float] = {}
         self.model: tuple[str, str] | None = None
@@ -60,6 +65,12 @@ class Exchange:
         self.cache_key: str | None = None
         self.bytes_in = 0
         self.route, self.inference = "", False
+
+    def ends_with(self, context: Any) -> None:
+        """Takes the deadline from Lambda's context, if there is one; what is left is for the answer to leave."""
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        if remaining is not None:
+            self.deadline = self.started + remaining() / 1000 - _RESERVE_S
 
     def phase(self, name: str) -> Phase:
         """A `with` block whose milliseconds are added to `phases`."""

@@ -54,6 +54,7 @@ def handler(event: Any, context: Any) -> Any:
     # 2. Unwrap the request and answer it.
     request_id = getattr(context, "aws_request_id", None)
     exchange = Exchange(Request("", "", {}, {}, b""), "http" if adapter else "direct", request_id, cold=cold)
+    exchange.ends_with(context)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
         APP.respond(exchange)

@@ -7,7 +7,7 @@ from function.engine.registry import Models
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from function.engine.model import Model
     from function.engine.repository import Metadata
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
         @property
         def output_names(self) -> list[str] | None: ...
 
-    D = TypeVar("D", bound=Decoded)
+    D = TypeVar("D")
+    R = TypeVar("R")
+
+
+def _run(model: Model, decoded: Any) -> Any:
+    """The outputs for one Decoded."""
+    return model.run(decoded.inputs, decoded.output_names)
 
 
 class Inference:
@@ -45,11 +51,13 @@ class Inference:
         exchange: Exchange,
         metadata: Metadata,
         decode: Callable[[], D],
-        encode: Callable[[D, dict[str, Tensor]], Response],
+        encode: Callable[[D, R], Response],
+        run: Callable[[Model, D], R] = _run,
     ) -> Response:
         """What `encode` makes of the model's answer to what `decode` made of the body.
 
-        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder.
+        `run` asks the model: once for the decoded inputs, unless a route knows better. A model that is not loaded yet
+        loads while the body is decoded. PredictError of decoder, model and encoder.
         """
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
@@ -57,7 +65,7 @@ class Inference:
             exchange.request.body = b""  # its memory is of more use to the inference
         model = loading()
         with exchange.phase("infer"):
-            outputs = model.run(decoded.inputs, decoded.output_names)
+            outputs = run(model, decoded)
         with exchange.phase("encode"):
             return encode(decoded, outputs)
 

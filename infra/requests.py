@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +13,8 @@ from models.example import FILE
 from models.manifest import ManifestError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.manifest import Manifest
 
 JSON = "application/json"

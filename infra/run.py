@@ -24,6 +24,7 @@ from infra.front import FunctionUrl
 from infra.requests import Call
 from infra.rie import RieError
 from models import manifest, places, prepare
+from models.example import FILE
 from models.manifest import Manifest, ManifestError
 from models.pull import PullError, pull
 
@@ -65,7 +66,7 @@ def samples_of(model: Manifest, file: str, image: str) -> list[Sample]:
         found.append(Sample(f"held-out digit no. {index}", _picture(model, path.read_bytes()), path, label))
     if found:
         return found
-    example = model.folder / requests.FILE
+    example = model.folder / FILE
     call = requests.recorded(model)
     if not example.is_file():
         example = SAMPLES / f"{quote(model.name, safe='')}.json"

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from infra import processes, requests
 from models import manifest, places, prepare
+from models.example import FILE
 from models.manifest import HERE, ManifestError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def introduce(model: Manifest, port: int) -> str:
     lines = [f"serving {model.name} from {model.folder} at {url}{where}"]
     if model.image:
         lines.append(f"  curl --data-binary @PICTURE '{url}/classify?top_k=3'     # a JPEG, PNG or WebP file")
-    if (model.folder / requests.FILE).is_file():
+    if (model.folder / FILE).is_file():
         lines.append(f"  {requests.curl_lines(model, url)[0]}")
     lines.append("  curl " + shlex.quote(f"{url}/v2/models/{quote(model.name)}"))
     return "\n".join(lines)

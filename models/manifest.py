@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from function.tensor import DATATYPES
-from models import example, places
-from models.example import Example
+from models import declared, example, places
+from models.pinned import External, File
 from models.table import TableError, make
 
 HERE = places.EMBEDDED
@@ -19,35 +19,6 @@ LARGEST_SIDE = 16384  # pixels; PNG and JPEG end at 65,535
 
 class ManifestError(Exception):
     """A model folder that cannot be used; the message names the field and what it should be."""
-
-
-@dataclass(frozen=True)
-class File:
-    """The raw ONNX file: `sources` are URLs to pull it from; empty when it lies in the folder already."""
-
-    name: str
-    bytes: int
-    sha256: str
-    sources: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise ManifestError(f"[file] sha256 is {self.sha256!r}; 64 lower-case hexadecimal digits are expected")
-        if "/" in self.name or self.bytes < 1:
-            raise ManifestError("[file] name must be a file of this folder, and bytes its size")
-
-
-@dataclass(frozen=True)
-class External:
-    """A file beside the raw ONNX file in which it keeps weights; `name` is relative, as the graph has it."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-    def __post_init__(self) -> None:
-        if Path(self.name).is_absolute() or ".." in Path(self.name).parts:
-            raise ManifestError(f"[[external]] name is {self.name!r}; a path inside this folder is expected")
 
 
 @dataclass(frozen=True)
@@ -118,7 +89,15 @@ class Manifest:
     labels: list[str]
     image: Image | None
     external: list[External] = field(default_factory=list)
-    example: dict[str, Example] = field(default_factory=dict)
+    example: dict[str, example.Example] = field(default_factory=dict)
+    missing: str = ""
+    table: declared.Table | None = None
+    text: declared.Text | None = None
+    processing: declared.Processing | None = None
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("", "nan"):
+            raise ManifestError(f'missing is {self.missing!r}; "nan" is expected: null then stands for NaN')
 
     @property
     def path(self) -> Path:
@@ -155,17 +134,18 @@ def read(folder: Path) -> Manifest:
         if not isinstance(labels_file, str):
             raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
-        image = document.pop("image", None)
-        inputs = _rows(document, "inputs", TensorSpec)
+        image = document.get("image")
+        inputs, outputs = _rows(document, "inputs", TensorSpec), _rows(document, "outputs", TensorSpec)
         manifest = make(
             Manifest,
             "",
             document
+            | declared.sent(document, folder, inputs, outputs)
             | {
                 "folder": folder,
                 "file": make(File, "[file] ", document.get("file", {})),
                 "inputs": inputs,
-                "outputs": _rows(document, "outputs", TensorSpec),
+                "outputs": outputs,
                 "external": _rows(document, "external", External),
                 "example": example.read(document.get("example", {}), inputs),
                 "labels": labels,

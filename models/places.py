@@ -1,4 +1,4 @@
-"""Where models, caches and results lie: in a checkout beside the code, from an installed package in the user's folders."""
+"""Where models, caches and results lie: in a checkout beside the code, else in the user's own folders."""
 
 from __future__ import annotations
 

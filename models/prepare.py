@@ -23,9 +23,8 @@ from tqdm import tqdm
 
 from function.engine.artifact import GRAPH, PORTABLE
 from function.engine.repository import FORMAT
-from function.native import cpu
 from function.native.ort_capi import get_library
-from models import graphs, manifest, raw, record
+from models import emulators, extras, graphs, manifest, raw, record
 from models.files import exchange, sync
 from models.manifest import Manifest, ManifestError
 
@@ -36,8 +35,6 @@ HERE = Path(__file__).parent
 # Bytes of weights beside the graph from which on the portable artifact alone is made, over the very same files: their
 # layout hardly matters beside their size, and writing them twice more takes minutes.
 LARGE = 256 << 20
-# A CPU of each family to play under qemu-user; its x86 CPUs have no AVX-512 (qemu 10).
-EMULATED = {"x86_64": {"avx2": ("qemu-x86_64", "-cpu", "Haswell")}}
 
 
 def prepare(model: Manifest, *, force: bool = False, emulate: bool = True) -> list[str]:
@@ -47,17 +44,14 @@ def prepare(model: Manifest, *, force: bool = False, emulate: bool = True) -> li
     ManifestError when the raw file is missing, is not the pinned one or has other tensors than model.toml says.
     """
     with _alone(model.folder) as lock:
-        emulators, lines = _emulators()
-        if is_large(model):
-            emulators, lines = {PORTABLE: ()}, []
-        complete = fingerprint = _fingerprint(model, sorted(emulators))
+        families, lines = ({PORTABLE: ()}, []) if is_large(model) else emulators.available()
+        complete = fingerprint = _fingerprint(model, sorted(families))
         if not emulate:
-            emulators = {family: emulator for family, emulator in emulators.items() if not emulator}
-            fingerprint = _fingerprint(model, sorted(emulators))
-            lines = []
+            families, lines = {family: emulator for family, emulator in families.items() if not emulator}, []
+            fingerprint = _fingerprint(model, sorted(families))
         if not force and _up_to_date(model, {fingerprint, complete}):
             return [f"{model.name}: {model.prepared} is up to date"]
-        return lines + _build(model, emulators, fingerprint, lock)
+        return lines + _build(model, families, fingerprint, lock)
 
 
 def is_large(model: Manifest) -> bool:
@@ -86,7 +80,7 @@ def _up_to_date(model: Manifest, fingerprints: set[str]) -> bool:
         return False
 
 
-def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: str, lock: int) -> list[str]:
+def _build(model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: str, lock: int) -> list[str]:
     """Builds everything beside model.prepared and puts it there in the end; returns a line for each artifact."""
     lines, built, expected = [], [], raw.answer(model)
     for left_over in model.folder.glob(".prepare-*"):  # of a build that was killed
@@ -96,7 +90,7 @@ def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: 
         target.mkdir()
         golden_file = Path(temporary, "golden.json")
         golden_file.write_text(json.dumps({"outputs": expected, "example": raw.examples(model)}))
-        with tqdm(emulators.items(), desc=f"prepare {model.name}", unit="artifact", disable=None) as progress:
+        with tqdm(families.items(), desc=f"prepare {model.name}", unit="artifact", disable=None) as progress:
             for family, emulator in progress:
                 progress.set_postfix_str(family)
                 folder = target / family
@@ -151,31 +145,17 @@ def _replace(current: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _emulators() -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Family -> the command that plays its CPU (empty for this one's), and a line for each family left out."""
-    machine, here = os.uname().machine, cpu.family(cpu.flags())
-    found: dict[str, tuple[str, ...]] = {PORTABLE: ()}
-    left_out = []
-    for family in cpu.FAMILIES:
-        emulator = EMULATED.get(machine, {}).get(family)
-        if family == here:
-            found[family] = ()
-        elif emulator and shutil.which(emulator[0]):
-            found[family] = emulator
-        elif (family == "neon") == (machine == "aarch64"):
-            reason = f"{emulator[0]} is not installed (Debian: qemu-user)" if emulator else "it needs such a CPU"
-            left_out.append(f"{family} left out: {reason}; the portable artifact serves there")
-    return found, left_out
-
-
 def _fingerprint(model: Manifest, families: list[str]) -> str:
     """Changes whenever building again would give something else."""
-    digest = hashlib.sha256(repr((FORMAT, get_library().version, families, model.file.sha256, model.labels, model.external)).encode())
+    pinned = (model.file.sha256, model.labels, model.external)
+    digest = hashlib.sha256(repr((FORMAT, get_library().version, families, *pinned)).encode())
     for path in (
         model.folder / "model.toml",
         *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record", "example")),
     ):
         digest.update(path.read_bytes())
+    for content in extras.files(model).values():
+        digest.update(content)
     return digest.hexdigest()
 
 
@@ -185,6 +165,7 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str, families: lis
     if model.image:
         small["image.onnx"] = graphs.image(model.image)
     written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}
+    written |= extras.files(model)
     written["model.json"] = _json(
         {
             "format": FORMAT,
@@ -197,6 +178,7 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str, families: lis
             "inputs": [asdict(spec) for spec in model.inputs],
             "outputs": [asdict(spec) for spec in model.outputs],
             "image": asdict(model.image) if model.image else None,
+            **extras.tables(model),
             "labels": model.labels,
             "example": raw.examples(model),
             "families": families,

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.download import CHUNK, SourceError, download, write_all
-from models.manifest import HERE, File, Manifest, ManifestError, folder_of, read
+from models.manifest import HERE, Manifest, ManifestError, folder_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from io import FileIO
+
+    from models.pinned import File
 
 ATTEMPTS = 3  # per source
 

@@ -14,7 +14,8 @@ from models.manifest import ManifestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.manifest import External, File, Manifest
+    from models.manifest import Manifest
+    from models.pinned import External, File
 
 
 def answer(model: Manifest) -> dict[str, list[float]]:
@@ -41,7 +42,8 @@ def answer(model: Manifest) -> dict[str, list[float]]:
         return golden.answer(session.run(golden.inputs(session.inputs, example=examples(model))))
     except OrtError as error:
         raise ManifestError(
-            f"{model.path} cannot run the golden input: {str(error).strip()}; give other sizes in [example] of model.toml"
+            f"{model.path} cannot run the golden input: {str(error).strip()}; "
+            "give other sizes in [example] of model.toml"
         ) from error
 
 

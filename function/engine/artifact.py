@@ -141,7 +141,8 @@ def _check(model: Metadata, family: str, ort_version: str, available: frozenset[
         raise MismatchError(f"{path}: model.json was replaced while the model was loaded; ask again")
     for name, content in contents.items():
         if name.startswith(_SHARED):
-            found.graphs[name.removeprefix(_SHARED)] = content
+            if name.endswith(".onnx"):
+                found.graphs[name.removeprefix(_SHARED)] = content
         elif name != GRAPH:
             found.weights[name] = content
     return found

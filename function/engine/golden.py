@@ -61,7 +61,10 @@ def answer(outputs: Mapping[str, Tensor]) -> dict[str, list[float]]:
 
 
 def difference(expected: Mapping[str, list[float]], got: Mapping[str, list[float]]) -> str | None:
-    """None when every output agrees within TOLERANCE (or ROUNDING, where that is more), else a sentence that says which does not and by how much."""
+    """None when every output agrees within TOLERANCE, or ROUNDING where that is more.
+
+    Else a sentence that says which one does not, and by how much.
+    """
     for name, values in expected.items():
         found = got.get(name, [])
         if len(found) != len(values):
@@ -71,7 +74,5 @@ def difference(expected: Mapping[str, list[float]], got: Mapping[str, list[float
         for index, (want, have) in enumerate(zip(values, found, strict=True)):
             same = want == have or (math.isnan(want) and math.isnan(have))
             if not same and not abs(want - have) <= allowed:  # also when one of them is NaN
-                return (
-                    f"output {name!r} has {have:.6g} at {index}, {want:.6g} is expected within {allowed:.2g}"
-                )
+                return f"output {name!r} has {have:.6g} at {index}, {want:.6g} is expected within {allowed:.2g}"
     return None

@@ -29,15 +29,29 @@ class Metadata:
         self.sha256: str = document["sha256"]
         self.fingerprint: str = document["fingerprint"]  # of all that `models.prepare` made this from
         self.labels: list[str] = document["labels"]
-        self.inputs = _specs(document["inputs"])
-        self.outputs = _specs(document["outputs"])
-        self.image: dict[str, Any] | None = document["image"]  # [image] of model.toml
-        self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # [example]: sizes of the golden input
+        self.missing: str = document.get("missing", "")  # "nan": null stands for NaN
+        self.inputs = _specs(document["inputs"], self.missing)
+        self.outputs = _specs(document["outputs"], self.missing)
+        # The tables of model.toml of these names, None without one:
+        self.image: dict[str, Any] | None = document["image"]
+        self.table: dict[str, Any] | None = document.get("table")
+        self.text: dict[str, Any] | None = document.get("text")
+        self.processing: dict[str, Any] | None = document.get("processing")
+        self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # sizes of the golden input
         self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
+        self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed
 
 
-def _specs(rows: list[dict[str, Any]]) -> dict[str, Spec]:
-    return {row["name"]: Spec(row["name"], row["datatype"], tuple(row["shape"])) for row in rows}
+def _specs(rows: list[dict[str, Any]], missing: str) -> dict[str, Spec]:
+    return {
+        row["name"]: Spec(
+            row["name"],
+            row["datatype"],
+            tuple(row["shape"]),
+            nullable=missing == "nan" and row["datatype"] in ("FP64", "FP32", "FP16"),
+        )
+        for row in rows
+    }
 
 
 def prepare_command(folder: str) -> str:

@@ -95,6 +95,7 @@ class BatchProcessor:
         cold, self._cold = self._cold, False
         request = Request("POST", "", {}, {}, item.body)
         exchange = Exchange(request, item.source, getattr(self._context, "aws_request_id", None), cold=cold)
+        exchange.ends_with(self._context)
         exchange.trace, exchange.record = Trace(xray=item.xray or xray_header()), item.name
         return exchange
 

@@ -91,8 +91,9 @@ def logs(
         try:
             client = boto3.client("logs")
             group, seen = f"/aws/lambda/{name}", set[str]()
+            query: dict[str, Any] = {"logGroupName": group, "startTime": start, "filterPattern": pattern}
             while True:
-                start = _print_events(client, {"logGroupName": group, "startTime": start, "filterPattern": pattern}, seen)
+                query["startTime"] = _print_events(client, query, seen)
                 if not follow:
                     return
                 time.sleep(2)

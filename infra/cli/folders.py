@@ -34,10 +34,11 @@ def list_(json: AsJson = False) -> None:
             as_json(rows)
             return
         keys = ("name", "version", "takes", "artifacts", "folder")
-        table(
-            [key.upper() for key in keys],
-            [[row["name"], "-", row["problem"], "-", "-"] if "problem" in row else [row[key] for key in keys] for row in rows],
-        )
+        table([key.upper() for key in keys], [_cells(row, keys) for row in rows])
+
+
+def _cells(row: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+    return [row["name"], "-", row["problem"], "-", "-"] if "problem" in row else [row[key] for key in keys]
 
 
 def _described(model: Manifest) -> dict[str, Any]:
@@ -90,9 +91,7 @@ def show(model: Model, json: AsJson = False) -> None:
         print("\n".join(requests.curl_lines(found, "http://127.0.0.1:8080")))
 
 
-def remove(
-    model: Model, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
+def remove(model: Model, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a model's folder from the repository, with its file and artifacts.
 
     Example: zeroserve remove detector --yes

@@ -24,9 +24,7 @@ def add(
         Path | None, typer.Option(help="An input that it takes: .npz, .npy, or JSON as a request has it.")
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="INPUT=1x3x640x640, where a dimension is open.")] = None,
-    image: Annotated[
-        str, typer.Option(help="It takes pictures, scaled so: imagenet, zero-one or minus-one-one.")
-    ] = "",
+    image: Annotated[str, typer.Option(help="It takes pictures, scaled so: imagenet, zero-one or minus-one-one.")] = "",
     labels: Annotated[Path | None, typer.Option(help="A text file with the name of one class a line.")] = None,
     columns: Annotated[
         Path | None, typer.Option(help="A file that names the columns of its input, one a line.")

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,7 @@ def _describe(
         softmaxed = {name for node in found.model.graph.node if node.op_type == "Softmax" for name in node.output}
         shapes = {name: entry["shape"] for name, entry in example.items()}
         document["image"] = compose.image(wishes.image, inputs, outputs, shapes, softmaxed)
-    if rows and "table" in {each.name for each in fields(manifest.Manifest)}:
+    if rows and not wishes.image:
         document["table"] = {"columns": rows}
         body = body if body and "instances" in body else request.rows(rows)
     return document, body
@@ -188,7 +188,9 @@ def _read_labels(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise AddError(f"--labels {path} cannot be read: {error}; a text file with one label a line is expected") from error
+        raise AddError(
+            f"--labels {path} cannot be read: {error}; a text file, one label a line, is expected"
+        ) from error
 
 
 def _digest(path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def expectations(
 ) -> list[Case]:
     """Inputs, and what onnxruntime answers to them: made before the artifact is loaded, so that one model is in memory
     at a time."""
-    cases = []
+    cases: list[Case] = []
     for seed, shapes in _cases(specs, example):
         tensors = golden.inputs(specs, seed, shapes)
         with suppress(RuntimeError, TypeError):  # a batch that the model does not take; BF16
@@ -85,8 +85,8 @@ def _difference(name: str, want: Any, have: Any) -> float:
         return 0.0
     if not want.size or np.array_equal(want, have, equal_nan=want.dtype.kind == "f"):
         return 0.0
-    problem = golden.difference({name: want.astype(float).ravel().tolist()}, {name: have.astype(float).ravel().tolist()})
-    if problem:
+    expected, found = ({name: array.astype(float).ravel().tolist()} for array in (want, have))
+    if problem := golden.difference(expected, found):
         raise AddError(f"the artifact does not answer as onnxruntime does: {problem}")
     finite = np.isfinite(want) & np.isfinite(have)
     scale = float(np.abs(want[finite]).max(initial=0)) or 1.0

@@ -1,4 +1,4 @@
-"""[table] of model.toml: from inputs of one column each, as skl2onnx makes them, or from a file that names the columns."""
+"""[table] of model.toml: from inputs of one column each, as skl2onnx makes them, or from a file with their names."""
 
 from __future__ import annotations
 

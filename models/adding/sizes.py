@@ -107,9 +107,11 @@ def find(
     deadline, tried, empty, failure = time.monotonic() + PATIENCE, 0, None, ""
     pictures = any(len(specs[name].shape) == 4 for name, _ in free)
     for sizes in _assignments(free, _PICTURES if pictures else CANDIDATES):
-        example = {name: {"shape": _shape(name, spec, sizes, free)} for name, spec in specs.items()}
+        example: dict[str, dict[str, Any]] = {
+            name: {"shape": _shape(name, spec, sizes, free)} for name, spec in specs.items()
+        }
         for name, text in values.items():
-            example[name]["value"] = text
+            example[name] |= {"value": text}
         example |= given
         tried += 1
         try:

@@ -113,6 +113,6 @@ def _check_lengths(path: Path, model: ModelProto) -> None:
             size = (path.parent / entries["location"]).stat().st_size
             if end > size:
                 raise AddError(
-                    f"{path.parent / entries['location']} has {size:,} bytes, and {path.name} reads up to byte {end:,}: "
-                    "it is cut short; get the file again"
+                    f"{path.parent / entries['location']} is cut short: it has {size:,} bytes, and {path.name} reads "
+                    f"up to byte {end:,}; get the file again"
                 )

@@ -43,8 +43,7 @@ def operate(model: ModelProto) -> tuple[list[str], list[str]]:
 def _tensors_of(graph: GraphProto, output: ValueInfoProto, node: NodeProto) -> list[ValueInfoProto] | None:
     """The tensors that a sequence or map was made of, as outputs with new names; None for an unknown maker."""
     if node.op_type == "ZipMap":
-        kind, dimensions = TensorProto.FLOAT, [None, len(_labels(node)) or None]
-        return [_renamed(graph, node.input[0], output.name, kind, dimensions)]
+        return [_renamed(graph, node.input[0], output.name, TensorProto.FLOAT, [None, len(_labels(node)) or None])]
     element = output.type.sequence_type.elem_type.tensor_type
     if not output.type.HasField("sequence_type") or not element.elem_type:
         return None

@@ -15,8 +15,10 @@ class AddError(ManifestError):
 _KNOWN = (
     (
         r"[Ff]atal error: (?:(?P<domain>[\w.]+):)?(?P<op>\w+)\(.*is not a registered function",
-        "its operator {op} of the domain {domain!r} is not ONNX Runtime's own; export the model without it, and do its "
-        "work before the request or in processing.py",
+        (
+            "its operator {op} of the domain {domain!r} is not ONNX Runtime's own; export the model without it, and do "
+            "its work before the request or in processing.py"
+        ),
     ),
     (
         r"No opset import for domain '(?P<domain>[^']+)'",
@@ -24,8 +26,10 @@ _KNOWN = (
     ),
     (
         r"Failed to construct locale with name:(?P<name>[\w.@-]+)",
-        "its StringNormalizer wants the locale {name}, which is not installed; set the operator's attribute locale to "
-        "'C.UTF-8', which every Linux has, or install that locale wherever the model runs",
+        (
+            "its StringNormalizer wants the locale {name}, which is not installed; set the operator's attribute locale to "
+            "'C.UTF-8', which every Linux has, or install that locale wherever the model runs"
+        ),
     ),
     (
         r"Opset (?P<opset>\d+) is under development.*till opset (?P<last>\d+)",
@@ -37,13 +41,17 @@ _KNOWN = (
     ),
     (
         r"Could not find an implementation for (?P<op>\w+)\((?P<version>\d+)\)",
-        "ONNX Runtime has no CPU implementation of its operator {op} (opset {version}) for these datatypes; export it "
-        "with another opset, or in FP32",
+        (
+            "ONNX Runtime has no CPU implementation of its operator {op} (opset {version}) for these datatypes; export it "
+            "with another opset, or in FP32"
+        ),
     ),
     (
         r"ONNX element type (?P<number>\d+) has no counterpart",
-        "an input or output has the ONNX element type {number}, which the Open Inference Protocol does not have; cast "
-        "it to FP32 in the graph",
+        (
+            "an input or output has the ONNX element type {number}, which the Open Inference Protocol does not have; cast "
+            "it to FP32 in the graph"
+        ),
     ),
     (
         r"(?P<side>input|output) '(?P<name>[^']*)' is not a tensor",

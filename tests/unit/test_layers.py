@@ -14,7 +14,8 @@ FUNCTION = Path(__file__).parents[2] / "function"
 THIRD_PARTY = {
     "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
-    "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image"},
+    "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image", "codecs.predictions"},
+    "tokenizers": {"codecs.text"},
     "httptools": {"server.heads", "server.uvicorn_protocol"},
     "uvicorn": {
         "server.__main__",

@@ -14,6 +14,7 @@ from onnx import TensorProto, checker, helper
 
 from function.tensor import DATATYPES
 from models import build_artifact, graphs, manifest, prepare
+from tests.contract.entries import sent_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def build(repository: Path) -> None:
     _mixed(repository)
     _two_inputs(repository)
     _colours(repository)
+    sent_models.build(repository, prepare_here)
     echo(repository / "damaged", "FP32", [-1])
     (repository / "damaged" / "prepared" / "model.json").write_text("{")
     echo(repository / "unprepared", "FP32", [-1])
