@@ -13,7 +13,7 @@ ZEROSERVE := $(PY) -m zeroserve
 CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run release serve check coverage test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ test-hostile: $(READY) ## the attack at length, an hour or so (CASES= of the fuz
 package: $(READY) ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
 	$(ZEROSERVE) package "$(MODEL)"
 
+release: $(READY) ## the installable package, dist/zeroserve-VERSION-py3-none-any.whl
+	$(PY) -m infra.wheel
+
 image: $(READY) prepare ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
 	$(PY) -m infra.image --model "$(MODEL)" --base-image "$(BASE_IMAGE)"
 
@@ -117,11 +120,11 @@ format: $(READY) ## let ruff rewrite what it can
 	$(PY) -m ruff format .
 
 lock: ## resolve the requirement files anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/function.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/function.in -o requirements/function.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra lambda --extra server --extra aws --extra cli --extra text --extra models --extra dev -c requirements/function.txt -o requirements/dev.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra lambda --extra server -c requirements/dev.txt -o requirements/image.txt
+	  --extra aws --extra text --extra asgi --extra dev -c requirements/function.txt -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/image.in \
+	  -c requirements/dev.txt -o requirements/image.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 

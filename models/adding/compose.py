@@ -27,7 +27,9 @@ def toml(document: Mapping[str, Any]) -> str:
     lines = [f"{_key(key)} = {value(each)}" for key, each in plain.items()]
     for key, each in document.items():
         for row in each if _is_rows(each) else [each] if isinstance(each, dict) else []:
-            lines += ["", f"[[{key}]]" if _is_rows(each) else f"[{key}]", *_table(key, row)]
+            table = _table(key, row)
+            header = f"[[{key}]]" if _is_rows(each) else f"[{key}]"
+            lines += table if table and not table[0] else ["", header, *table]  # only rows: they name the table
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
