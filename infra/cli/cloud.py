@@ -88,19 +88,18 @@ def logs(
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
 
+        group, seen = f"/aws/lambda/{name}", set[str]()
         try:
             client = boto3.client("logs")
-            group, seen = f"/aws/lambda/{name}", set[str]()
             query: dict[str, Any] = {"logGroupName": group, "startTime": start, "filterPattern": pattern}
             while True:
                 query["startTime"] = _print_events(client, query, seen)
                 if not follow:
                     return
                 time.sleep(2)
-        except client.exceptions.ResourceNotFoundException:
-            refuse(f"there is no log {group}; the function has not run yet, or has another --name")
         except (BotoCoreError, ClientError) as error:
-            refuse(str(error))
+            missing = "ResourceNotFoundException" in str(error)
+            refuse(f"there is no log {group}; the function never ran, or has another --name" if missing else str(error))
 
 
 def _print_events(client: Any, query: dict[str, Any], seen: set[str]) -> int:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1  # bytes of one protobuf message; more weights than that lie in files beside it
 # First bytes of files that are taken for ONNX files, and what to do with them.
 _OTHERS = (
-    (b"\x80", 2, "a pickle; export the model first: skl2onnx.to_onnx(model, X[:1]) for scikit-learn"),
-    (b"PK\x03\x04", 4, "a zip, as PyTorch and Keras write it; export the model first: torch.onnx.export(...)"),
-    (b"\x89HDF", 4, "an HDF5 file, as Keras writes it; export the model first with tf2onnx"),
-    (b"GGUF", 4, "a GGUF file, which llama.cpp runs; ONNX Runtime does not"),
-    (b"version https://git-lfs", 23, "a pointer of Git LFS, not the file itself; run: git lfs pull"),
-    (b"<", 1, "a web page or XML; download the file itself"),
-    (b"{", 1, "JSON; for LightGBM and XGBoost, export the model with onnxmltools"),
-    (b"tree\n", 5, "a LightGBM text model; export it with onnxmltools"),
+    (b"\x80", "a pickle; export the model first: skl2onnx.to_onnx(model, X[:1]) for scikit-learn"),
+    (b"PK\x03\x04", "a zip, as PyTorch and Keras write it; export the model first: torch.onnx.export(...)"),
+    (b"\x89HDF", "an HDF5 file, as Keras writes it; export the model first with tf2onnx"),
+    (b"GGUF", "a GGUF file, which llama.cpp runs; ONNX Runtime does not"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; run: git lfs pull"),
+    (b"<", "a web page or XML; download the file itself"),
+    (b"{", "JSON; for LightGBM and XGBoost, export the model with onnxmltools"),
+    (b"tree\n", "a LightGBM text model; export it with onnxmltools"),
 )
 
 
@@ -48,8 +48,8 @@ def read(path: Path) -> Source:
             head = file.read(64)
     except OSError as error:
         raise AddError(f"{path} cannot be read: {error.strerror}; name an ONNX file") from error
-    for start, length, what in _OTHERS:
-        if head[:length] == start:
+    for start, what in _OTHERS:
+        if head.startswith(start):
             raise AddError(f"{path} is not an ONNX file but {what}")
     if size > LARGEST:
         raise AddError(f"{path} has {size:,} bytes, at most {LARGEST:,} fit; save it with external data")

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
+_FP32_ALWAYS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")  # of ai.onnx.ml
 LOCALE = "C.UTF-8"  # of every Linux, also of Lambda's; ONNX's default is en_US
 
 
@@ -35,6 +36,7 @@ def operate(model: ModelProto) -> tuple[list[str], list[str]]:
         if node.op_type == "ZipMap":
             labels = _labels(node) or labels
     _drop_unused(graph)
+    lines += _declare_fp32(graph)
     if locales := _set_locale(graph):
         lines.append(f"its StringNormalizer takes the locale {LOCALE} instead of {locales}, which Lambda does not have")
     return lines, labels
@@ -100,6 +102,18 @@ def _read_in(graph: GraphProto) -> set[str]:
         for attribute in node.attribute:
             names |= _read_in(attribute.g)
     return names
+
+
+def _declare_fp32(graph: GraphProto) -> list[str]:
+    """Corrects what exporters say of regressors over FP64: their outputs are FP32, by ONNX's own rule."""
+    made = {name: node.op_type for node in graph.node if node.op_type in _FP32_ALWAYS for name in node.output}
+    lines = []
+    for value in (*graph.output, *graph.value_info):
+        kind = value.type.tensor_type
+        if value.name in made and kind.elem_type == TensorProto.DOUBLE:
+            kind.elem_type = TensorProto.FLOAT
+            lines.append(f"the output {value.name!r} is FP32, not FP64: {made[value.name]} gives no other")
+    return lines
 
 
 def _set_locale(graph: GraphProto) -> str:

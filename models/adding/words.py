@@ -27,8 +27,8 @@ _KNOWN = (
     (
         r"Failed to construct locale with name:(?P<name>[\w.@-]+)",
         (
-            "its StringNormalizer wants the locale {name}, which is not installed; set the operator's attribute locale to "
-            "'C.UTF-8', which every Linux has, or install that locale wherever the model runs"
+            "its StringNormalizer wants the locale {name}, which is not installed; set the operator's attribute locale "
+            "to 'C.UTF-8', which every Linux has, or install that locale wherever the model runs"
         ),
     ),
     (
@@ -42,15 +42,15 @@ _KNOWN = (
     (
         r"Could not find an implementation for (?P<op>\w+)\((?P<version>\d+)\)",
         (
-            "ONNX Runtime has no CPU implementation of its operator {op} (opset {version}) for these datatypes; export it "
-            "with another opset, or in FP32"
+            "ONNX Runtime has no CPU implementation of its operator {op} (opset {version}) for these datatypes; export "
+            "it with another opset, or in FP32"
         ),
     ),
     (
         r"ONNX element type (?P<number>\d+) has no counterpart",
         (
-            "an input or output has the ONNX element type {number}, which the Open Inference Protocol does not have; cast "
-            "it to FP32 in the graph"
+            "an input or output has the ONNX element type {number}, which the Open Inference Protocol does not have; "
+            "cast it to FP32 in the graph"
         ),
     ),
     (
