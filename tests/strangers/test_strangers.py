@@ -60,7 +60,7 @@ def fetched(package: str, name: str) -> Path:
     """The file, from the package in the cache; a skip with pip's reason where it cannot be had."""
     stem = package.replace("==", "-").replace("livekit-plugins", "livekit_plugins").replace("plugins-", "plugins_")
     if not list(CACHE.glob(f"{stem}-*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--dest", str(CACHE), package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
