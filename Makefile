@@ -40,7 +40,7 @@ serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 
 check: lint ## lint and the unit tests, two minutes
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q tests/unit --deselect tests/unit/test_qemu.py
+	$(PY) -m pytest -q -p tests.core_only tests/unit --deselect tests/unit/test_qemu.py
 
 coverage: $(READY) ## branch coverage of the unit tests
 	$(PY) -m models.prepare digits
@@ -49,7 +49,8 @@ coverage: $(READY) ## branch coverage of the unit tests
 
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -p tests.core_only tests/unit
+	$(PY) -m pytest -q --ignore tests/unit
 	$(MAKE) test-conformance
 
 $(CONFORMANCE)/.ready: requirements/conformance.txt
@@ -122,9 +123,11 @@ format: $(READY) ## let ruff rewrite what it can
 lock: ## resolve the requirement files anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/function.in -o requirements/function.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra aws --extra text --extra asgi --extra dev -c requirements/function.txt -o requirements/dev.txt
+	  --extra aws --extra text --extra dev -c requirements/function.txt -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/image.in \
 	  -c requirements/dev.txt -o requirements/image.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
+	  --no-deps -c requirements/dev.txt -o requirements/text.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 

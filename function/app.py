@@ -6,7 +6,7 @@ from function.codecs import compression
 from function.errors import PredictError
 from function.inference import Inference
 from function.limits import LIMITS
-from function.messages import error_response
+from function.messages import defect_response, error_response
 from function.routes.table import find
 from function.settings import VERSION
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from function.routes.table import Route
     from function.settings import Settings
 
-COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet anyway
+COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet without compression
 
 
 class App:
@@ -62,10 +62,7 @@ class App:
             message = "not enough memory for this request; send a smaller one"
             return error_response(PredictError("UNAVAILABLE", message, {"Retry-After": "1"}))
         except Exception:  # noqa: BLE001  (a defect: its trace is for the log, not for the caller)
-            import traceback
-
-            traceback.print_exc()
-            return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
+            return defect_response()
 
     def _inferred(self, route: Route, exchange: Exchange, parameters: dict[str, str]) -> Response:
         """The route's answer, or the stored one where the same was asked before."""
@@ -77,7 +74,9 @@ class App:
             response = self._results.get(exchange, metadata.fingerprint, VERSION)
         if response is None:
             response = route.answer(self.inference, exchange, parameters)
-            self._results.put(exchange, response)
+            # Not where the model was replaced meanwhile: the answer may be of another build than the key.
+            if self.inference.metadata(parameters).fingerprint == metadata.fingerprint:
+                self._results.put(exchange, response)
         return response
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from function.messages import Request
 
-_RESERVE_S = 0.5
-_LONGEST_ID = 128  # of a caller's own
+_RESERVE_S = 0.5  # of an invocation, for the answer to leave
+_LONGEST_ID = 128  # characters of a request id that the caller sent
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -28,6 +28,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_trace",
         "bytes_in",
         "cache",
         "cache_key",
@@ -44,20 +45,27 @@ class Exchange:
         "route",
         "source",
         "started",
-        "trace",
+        "xray",
     )
 
     def __init__(
-        self, request: Request, source: str = "http", request_id: str | None = None, *, cold: bool = False
+        self,
+        request: Request,
+        source: str = "http",
+        request_id: str | None = None,
+        *,
+        xray: str | None = None,
+        cold: bool = False,
     ) -> None:
-        """Without a `request_id` it gets one; a caller's own is cut to 128 characters."""
+        """Without a `request_id` it gets one; a caller's own is cut to 128 characters. `xray` is its X-Ray header."""
         self.request, self.source, self.cold = request, source, cold
         self.request_id = (request_id or os.urandom(16).hex())[:_LONGEST_ID]
         self.started = time.perf_counter()
         self.response = Response(0, {}, b"")
         self.record: str | None = None
         self.deadline: float | None = None
-        self.trace = Trace()
+        self.xray = xray
+        self._trace: Trace | None = None
         self.phases: dict[str, float] = {}
         self.model: tuple[str, str] | None = None
         self.family: str | None = None
@@ -67,10 +75,17 @@ class Exchange:
         self.route, self.inference = "", False
 
     def ends_with(self, context: Any) -> None:
-        """Takes the deadline from Lambda's context, if there is one; what is left is for the answer to leave."""
+        """Takes the deadline from Lambda's context, if there is one."""
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         if remaining is not None:
             self.deadline = self.started + remaining() / 1000 - _RESERVE_S
+
+    @property
+    def trace(self) -> Trace:
+        """Made when it is first asked for, by when the adapter has read the request's headers."""
+        if self._trace is None:
+            self._trace = Trace(self.request.headers.get("traceparent"), self.xray)
+        return self._trace
 
     def phase(self, name: str) -> Phase:
         """A `with` block whose milliseconds are added to `phases`."""

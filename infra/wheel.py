@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("function", "models", "infra", "layer")
 MODELS = ("digits", "mobilenetv2")  # those that come with the code; others in models/ are somebody's own
-REQUIREMENTS = ("function.txt", "image.txt", "rie.txt")
+REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "rie.txt")
 _KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh"}
 _LEFT_OUT = {"prepared", "__pycache__"}
 TAG = "py3-none-any"

@@ -6,7 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-from layer import bytecode, rules, slim
+from layer import bytecode, extras, rules, slim
 from layer.wheels import ROOT
 from models import manifest
 
@@ -52,9 +52,13 @@ def _model(repository: Path, name: str) -> str:
     return f"{model.name}: {', '.join(sorted(path.parent.name for path in model.prepared.glob('*/artifact.json')))}"
 
 
-def layer(target: Path, architecture: str, python_version: str, python: str | None) -> None:
-    """Lays /opt/python out: what `function/` imports. Raises slim.RuleError, wheels.WheelError."""
+def layer(target: Path, architecture: str, python_version: str, python: str | None, models: Sequence[str] = ()) -> None:
+    """Lays /opt/python out: what `function/` imports, and what the models need beyond that.
+
+    Raises slim.RuleError, wheels.WheelError, extras.RequirementError, manifest.ManifestError.
+    """
     lock = ROOT / "requirements" / "function.txt"
     slim.install(rules.FUNCTION, lock, architecture, python_version, target)
+    extras.install([manifest.read(manifest.folder_of(name)) for name in models], architecture, python_version, target)
     if python:
         bytecode.compile_tree(target, LAYER_ROOT, python)

@@ -1,22 +1,6 @@
 """How many bytes of memory it takes to decode and resize a picture, from its header alone.
 
-The terms are Pillow's and its libraries' own allocations, and were compared with the peak of the resident memory
-(VmHWM) of processes that decoded 8,000 x 8,000 pixels to 224 x 224; bytes for each pixel:
-
-    kind                                      predicted  measured
-    PNG grey, 1 bit                                2.05      2.03
-    PNG grey, 8 bits                               1.05      1.03
-    PNG grey, 16 bits                              3.05      3.10
-    PNG palette                                    5.13      5.12
-    PNG with colour or alpha, also interlaced      4.13      4.12
-    WebP of any kind                              12.00     12.00
-    JPEG with a draft                              0.09      0.08
-    progressive JPEG, grey                         2.02      2.01
-    progressive JPEG, 4:2:0                        3.06      3.06
-    progressive JPEG, 4:4:4                        6.06      6.06
-    progressive JPEG, CMYK                         8.06      8.06
-    JPEG to 5,000 x 5,000 by lanczos               8.75      8.08
-    the same, CMYK                                12.75     12.08
+The terms are the allocations of Pillow and its libraries; docs/decisions.md compares them with what processes took.
 """
 
 from __future__ import annotations

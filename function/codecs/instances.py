@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from function.engine.repository import Metadata
     from function.messages import Request
-    from function.tensor import Spec, Tensor
+    from function.tensor import ImageRule, Spec, Tensor
 
 _FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 _DEEPEST = 64  # levels of arrays
@@ -117,7 +117,7 @@ def _tensors(root: Object, form: str, model: Metadata) -> dict[str, Tensor]:
     first = rows.first()
     if isinstance(first, Object):
         if _b64(first) is not None and model.image:
-            return _pictures(rows, model)
+            return _pictures(rows, model.image)
         if form == "dataframe_records" or (model.table and _b64(first) is None):
             from function.codecs import table
 
@@ -200,10 +200,9 @@ def _decoded(text: str) -> bytes:
     return image.from_base64(text)
 
 
-def _pictures(rows: Array, model: Metadata) -> dict[str, Tensor]:
+def _pictures(rows: Array, rule: ImageRule) -> dict[str, Tensor]:
     from function.codecs import image  # Pillow, 26 ms
 
-    rule = image.ImageRule(**model.image)  # type: ignore[arg-type]  # asked before
     height, width = rule.size
     with LIMITS.hold(15 * height * width * len(rows), f"{len(rows)} pictures"):  # their pixels, and those in FP32
         pixels = bytearray()

@@ -52,7 +52,7 @@ class Object:
         return self.document.length(self.index)
 
     def __bool__(self) -> bool:
-        return True  # an empty object is there all the same
+        return True  # an empty object is not the same as none
 
     def fields(self) -> Iterator[tuple[str, object]]:
         """Names and values, in their order."""

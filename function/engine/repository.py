@@ -7,7 +7,7 @@ import os
 import zlib
 
 from function.errors import PredictError
-from function.tensor import Spec
+from function.tensor import ImageRule, Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ class Metadata:
         self.missing: str = document.get("missing", "")  # "nan": null stands for NaN
         self.inputs = _specs(document["inputs"], self.missing)
         self.outputs = _specs(document["outputs"], self.missing)
+        image = document["image"]
+        self.image = ImageRule(**image) if image else None
         # The tables of model.toml of these names, None without one:
-        self.image: dict[str, Any] | None = document["image"]
         self.table: dict[str, Any] | None = document.get("table")
         self.text: dict[str, Any] | None = document.get("text")
         self.processing: dict[str, Any] | None = document.get("processing")

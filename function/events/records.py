@@ -60,7 +60,7 @@ def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[s
     stopped_groups = set()
     for message in messages:
         name = message["messageId"]
-        # What follows a failure in its group of a FIFO queue must not overtake it.
+        # FIFO queues: after a failure, later messages of its group must not be answered before it is.
         group = _attribute(message, "MessageGroupId")
         if group is not None and group in stopped_groups:
             processor.defer(name, "a message before it in its group failed")

@@ -32,39 +32,60 @@ class Route:
         self.segments = path.split("/")
 
 
-def _classify(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import classify  # only pictures need it
+def _late(find_answer: Callable[[], Answer]) -> Answer:
+    """A route's answer that is imported when it is first asked for: cold starts that do not need it do not pay."""
 
-    return classify.classify(inference, exchange, parameters)
+    def answer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
+        return find_answer()(inference, exchange, parameters)
 
-
-def _load_model(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import admin  # only the administrator needs it
-
-    return admin.load_model(inference, exchange, parameters)
+    return answer
 
 
-def _predict(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import predict  # of the V1 protocol alone
+@_late
+def _classify() -> Answer:
+    from function.routes.classify import classify
 
-    return predict.predict(inference, exchange, parameters)
-
-
-def _model_status(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import predict
-
-    return predict.model_status(inference, exchange, parameters)
+    return classify
 
 
-def _embeddings(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import texts  # of text models alone
+@_late
+def _load_model() -> Answer:
+    from function.routes.admin import load_model
 
-    return texts.embeddings(inference, exchange, parameters)
+    return load_model
+
+
+@_late
+def _openapi() -> Answer:
+    from function.routes.openapi import openapi
+
+    return openapi
+
+
+@_late
+def _predict() -> Answer:
+    from function.routes.predict import predict
+
+    return predict
+
+
+@_late
+def _model_status() -> Answer:
+    from function.routes.predict import model_status
+
+    return model_status
+
+
+@_late
+def _embeddings() -> Answer:
+    from function.routes.texts import embeddings
+
+    return embeddings
 
 
 ROUTES = (
     Route("GET", "/", service.index),
-    Route("GET", "/openapi.json", service.openapi),
+    Route("GET", "/openapi.json", _openapi),
     Route("GET", "/health", service.health),
     Route("GET", "/ready", service.ready),
     Route("GET", "/metrics", service.metrics),

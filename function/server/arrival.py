@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from function.server.refusals import RefusedError
 
-TURN_READABLE = 48 * 1024  # bytes that wait in the socket of someone who will use a turn
+TURN_READABLE = 48 * 1024  # bytes in the socket buffer that show that the sender would use a turn
 
 
 class Desk(Protocol):
@@ -37,7 +37,7 @@ class Arrival:
         self._readable, self._length = readable, length
         self.began = self.moved = self.since = monotonic()
         self.received = self.held = self.marked = 0
-        self.turn = self.beside = False  # "beside": it goes on without a turn
+        self.turn = self.beside = False  # `beside`: it lost its turn and is received without one
         self.go_on: Callable[[], None] = lambda: None
         self.lost_turn: Callable[[], None] = lambda: None
         self.refusal: RefusedError | None = None

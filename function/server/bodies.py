@@ -29,7 +29,7 @@ def declared_length(headers: dict[str, str]) -> int | None:
     declared = headers.get("content-length", "")
     if not (declared.isascii() and declared.isdigit()):
         return None
-    # Of 20 digits it is certain; int() of thousands would refuse.
+    # 20 digits are too large in any case, and int() raises ValueError for thousands of them.
     length = int(declared) if len(declared) < 20 else 10**19
     if length > LIMITS.largest_body:
         raise _too_long()

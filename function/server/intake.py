@@ -18,11 +18,11 @@ from function.server.refusals import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ALLOWANCE = 64 * 1024  # bytes of a large body that come before it asks for a turn
-GRACE_S, MIN_BYTES_PER_S = 10.0, 8_000  # from then on, on average since the body began
-IDLE_S = 10.0  # without any byte
+ALLOWANCE = 64 * 1024  # bytes of a large body that are received before it needs a turn
+GRACE_S, MIN_BYTES_PER_S = 10.0, 8_000  # after the grace period, the least average rate since the body began
+IDLE_S = 10.0  # seconds without a byte, and the body is refused
 TURN_WAIT_S = 30.0
-TURN_CHECK_S, TURN_BYTES = 0.03, 16 * 1024  # that a turn has to bring in that time while others wait for one
+TURN_CHECK_S, TURN_BYTES = 0.03, 16 * 1024  # while others wait, a turn is lost that brings fewer bytes in that time
 CHECK_S = 0.5
 
 
@@ -53,7 +53,7 @@ class Intake:
         while self._held > LIMITS.bodies:
             holding = [arrival for arrival in self.arriving if arrival.held]
             if not holding:
-                return  # whole bodies alone, whose number the queue limits
+                return  # what is held are whole bodies, and the queue limits their number
             min(holding, key=lambda arrival: arrival.rate(now)).refuse(
                 RefusedError(
                     "memory",
@@ -101,7 +101,7 @@ class Intake:
         arrival.go_on()
 
     def _waited(self, arrival: Arrival) -> None:
-        # While it waits, its sender is held up by us.
+        # While it waits for a turn, the sender is slow because of us: that time does not count.
         waited = monotonic() - arrival.since
         arrival.began += waited
         arrival.moved += waited
@@ -121,14 +121,14 @@ class Intake:
         now = monotonic()
         for arrival in list(self._holders):
             if arrival not in self.arriving or now - arrival.since < TURN_CHECK_S * 0.9:
-                continue  # being worked on, or it has its turn since a moment
+                continue  # it is being worked on, or has just got its turn
             if arrival.received - arrival.marked < TURN_BYTES:
                 arrival.turn, arrival.beside = False, True
                 del self._holders[arrival]
                 arrival.lost_turn()
             arrival.since, arrival.marked = now, arrival.received
         for arrival in list(self._waiting):
-            if arrival not in self._waiting:  # it went on when another one was refused
+            if arrival not in self._waiting:  # it got its turn because another body was refused
                 continue
             if now - arrival.since > TURN_WAIT_S:
                 message = f"this large body waited {TURN_WAIT_S:.0f} s for its turn; try again later"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from function.server.arrival import Arrival
 
-_NOWHERE = memoryview(bytearray(ALLOWANCE))  # where bytes go that nobody wants any more
+_NOWHERE = memoryview(bytearray(ALLOWANCE))  # where the rest of a refused body is read to
 
 
 class Http(Protocol):

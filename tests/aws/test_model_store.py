@@ -310,7 +310,8 @@ def _authorisation(moto: str) -> Iterator[None]:
         allow(b"inf")
 
 
-def test_no_credentials(published: dict[str, str], nothing: Path) -> None:
+def test_no_credentials(published: dict[str, str], nothing: Path, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("without_credentials")  # `published` has set some
     without = published | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     reason = unavailable(new_client(nothing, **without).post("/classify", PNG))
     assert "there are no AWS credentials: give the function a role" in reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -163,7 +163,12 @@ def test_lambdas_own_deadline_comes_first(client: Client) -> None:
         def get_remaining_time_in_millis() -> int:
             return 0
 
-    event = {"version": "2.0", "rawPath": "/v1/models/lists:predict", "rawQueryString": "", "headers": {}}
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "rawPath": "/v1/models/lists:predict",
+        "rawQueryString": "",
+        "headers": {},
+    }
     event |= {"requestContext": {"http": {"method": "POST"}, "stage": "$default"}, "isBase64Encoded": False}
     started = time.monotonic()
     answer = client.handler(event | {"body": '{"instances": [{"a": 1}]}'}, Context())

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from function.codecs import compression, json_body, json_tensor, raw_tensor
 from function.errors import PredictError
 from function.messages import LARGE_BODY
-from function.native import yyjson
+from function.native import yyjson, yyjson_capi
 from function.tensor import DATATYPES, Tensor
 from tests.rounding import rounded
 
@@ -161,7 +161,7 @@ def owned(text: bytes) -> yyjson.OwnedText:
     """`text` as the server gives large bodies away."""
     body = yyjson.OwnedText(len(text))
     body[:] = text
-    assert body.__alloc__() >= len(text) + yyjson.PADDING
+    assert body.__alloc__() >= len(text) + yyjson_capi.PADDING
     return body
 
 

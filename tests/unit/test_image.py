@@ -17,8 +17,9 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from function.codecs.image import MAX_PIXELS, ImageRule, decode, from_base64
+from function.codecs.image import MAX_PIXELS, decode, from_base64
 from function.errors import PredictError
+from function.tensor import ImageRule
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -536,7 +537,8 @@ def modules_after(code: str, body: bytes = b"") -> set[str]:
     program = f"""if True:
         import sys
         before = set(sys.modules)
-        from function.codecs.image import ImageRule, decode
+        from function.codecs.image import decode
+        from function.tensor import ImageRule
         {code}
         print(*set(sys.modules) - before)
     """

@@ -20,10 +20,11 @@ from PIL import Image
 
 from function import limits
 from function.codecs import image_header
-from function.codecs.image import ImageRule, decode, from_base64
+from function.codecs.image import decode, from_base64
 from function.concurrency import Budget
 from function.errors import PredictError
 from function.limits import LIMITS
+from function.tensor import ImageRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,8 @@ LARGE: dict[str, Any] = {
 # Decodes each file, named by standard input, in a fork of its own; what a fork needs anew is the picture's alone.
 PROBE = """
 import json, os, resource, sys
-from function.codecs.image import ImageRule, decode
+from function.codecs.image import decode
+from function.tensor import ImageRule
 from function.errors import PredictError
 from function.limits import LIMITS
 asked = json.load(sys.stdin)
@@ -252,7 +254,8 @@ def test_a_damaged_picture_gives_its_memory_back() -> None:
 
 SOAK = """
 import sys, threading
-from function.codecs.image import ImageRule, decode
+from function.codecs.image import decode
+from function.tensor import ImageRule
 from function.errors import PredictError
 from function.limits import LIMITS
 from function.concurrency import Budget
