@@ -75,7 +75,8 @@ def metadata() -> str:
     ]
     for extra, packages in table["optional-dependencies"].items():
         lines += [f"Provides-Extra: {extra}", *(f'Requires-Dist: {each} ; extra == "{extra}"' for each in packages)]
-    return "\n".join(lines) + "\n\n" + (ROOT / table["readme"]).read_text(encoding="utf-8")
+    readme: str = (ROOT / table["readme"]).read_text(encoding="utf-8")
+    return "\n".join(lines) + "\n\n" + readme
 
 
 def build_wheel(wheel_directory: str, config_settings: object = None, metadata_directory: object = None) -> str:

@@ -26,4 +26,9 @@ class _Hiding:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-sys.meta_path.insert(0, _Hiding())
+def hide() -> None:
+    """From now on, in this process. Importing this module alone hides nothing."""
+    sys.meta_path.insert(0, _Hiding())
+
+
+pytest_configure = hide

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEEPEST = 900  # levels that the standard library is asked to read
 _VALUE_BYTES = 32  # of memory: 16 in the parser, as many again for its growth, the rounding and the tensor
 
 
@@ -117,10 +119,15 @@ def _memory_needed(text: Buffer) -> int:
 def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
     """What is wrong and where, in the standard library's words, which Python users know."""
     import json
+    from itertools import accumulate
 
     def not_a_number(literal: str) -> None:
         raise ValueError(f"{literal} is no JSON number; tensors with NaN or Infinity can be sent as binary data")
 
+    # Deeper nesting ends the process where threads have small stacks (Python 3.13). Brackets in strings count as well.
+    levels = accumulate(1 if bracket in b"[{" else -1 for bracket in text.translate(None, _NO_BRACKETS))
+    if max(levels, default=0) > _DEEPEST:
+        return f"{error} at byte {error.position}"
     try:
         json.loads(text.decode(), parse_constant=not_a_number)
     except UnicodeDecodeError as wrong:

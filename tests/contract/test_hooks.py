@@ -10,13 +10,15 @@ import pytest
 
 from function.codecs import hooks
 from models.manifest import ManifestError
-from tests.contract.client import Answer, Client, new_client
+from tests.contract.client import Client, new_client
 from tests.contract.entries.repository import prepare_here
 from tests.contract.entries.sent_models import add, sums
 
 if TYPE_CHECKING:
     import threading
     from pathlib import Path
+
+    from tests.answer import Answer
 
 FAILED = "the model's processing.py failed; the function's log says where"
 PATIENCE = 60.0  # seconds for a thread to end on a busy machine

@@ -33,7 +33,8 @@ def times(factor: float) -> bytes:
         [("y", TensorProto.FLOAT, ["n"])],
         {"factor": np.array(factor, np.float32)},
     )
-    return model.SerializeToString(deterministic=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def write(folder: Path, content: bytes) -> None:

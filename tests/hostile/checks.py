@@ -15,7 +15,7 @@ from tests.hostile.seeds import Sent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.hostile.raw_http import Answer
+    from tests.answer import Answer
 
 
 class Finding(NamedTuple):

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 CACHE = places.cache() / "strangers"
-SILERO = {"state": (2, 1, 128), "sr": ()}
+SILERO: dict[str, tuple[int, ...]] = {"state": (2, 1, 128), "sr": ()}
 # package, file in it, shapes of what is asked
-MODELS = {
+MODELS: dict[str, tuple[str, str, list[dict[str, tuple[int, ...]]]]] = {
     "magika": ("magika==1.0.3", "magika/models/standard_v3_3/model.onnx", [{"bytes": (n, 2048)} for n in (1, 3)]),
     "speech": (
         "livekit-plugins-silero==1.8.9",
@@ -60,7 +60,16 @@ def fetched(package: str, name: str) -> Path:
     """The file, from the package in the cache; a skip with pip's reason where it cannot be had."""
     stem = package.replace("==", "-").replace("livekit-plugins", "livekit_plugins").replace("plugins-", "plugins_")
     if not list(CACHE.glob(f"{stem}-*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--disable-pip-version-check", "--no-deps"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--retries=1",
+            "--disable-pip-version-check",
+            "--no-deps",
+        ]
         command += ["--only-binary=:all:", "--dest", str(CACHE), package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 import threading
 import tracemalloc
 import zlib
@@ -21,26 +19,13 @@ from function.errors import PredictError
 from function.messages import LARGE_BODY
 from function.native import yyjson, yyjson_capi
 from function.tensor import DATATYPES, Tensor
+from tests.datatypes import NUMPY
 from tests.rounding import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
-NUMPY: dict[str, Any] = {
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "BOOL": np.bool_,
-}
 INTEGERS = [name for name in NUMPY if "INT" in name]
 
 
@@ -633,25 +618,3 @@ def test_encodings_by_name() -> None:
 )
 def test_accepted_encoding(header: str, encoding: str | None) -> None:
     assert compression.accepted_encoding(header) == encoding
-
-
-# The cold path
-
-
-def test_imports_stay_small() -> None:
-    """A JSON tensor is decoded and answered without what a cold start cannot afford."""
-    script = (
-        "import sys\n"
-        "from function.codecs import compression, goserve, oip_request, oip_response\n"
-        "early = {'json', 'zlib', 'array', 're', 'typing'} & set(sys.modules)\n"
-        "assert not early, early\n"
-        "from function.tensor import Spec, Tensor\n"
-        "class Model: name, version = 'm', '1'\n"
-        "Model.inputs = Model.outputs = {'x': Spec('x', 'FP32', (-1, 2))}\n"
-        'body = b\'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}\'\n'
-        "request = oip_request.decode_infer(body, None, Model)\n"
-        "oip_response.encode_infer(Model, request, {'x': Tensor('FP32', (1, 2), bytes(8))}, [])\n"
-        "late = {'numpy', 'typing', 'dataclasses', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
-        "assert not late, late\n"
-    )
-    subprocess.run([sys.executable, "-S", "-c", script], check=True, env={"PYTHONPATH": ":".join(sys.path)})

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from function.engine.repository import Metadata
-    from tests.contract.entries.wire import Answer, Wire
+    from tests.answer import Answer
+    from tests.contract.entries.wire import Wire
 
 KEY = {"X-Admin-Key": ADMIN_KEY}
 

@@ -24,14 +24,15 @@ from function.engine import artifact, model_store
 from function.native import cpu
 from infra.emulator import Emulator
 from models import manifest, publish
-from tests.contract.client import Answer, Client, http_event, new_client
+from tests.contract.client import Client, http_event, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.aws.servers import Proxy
+    from tests.answer import Answer
+    from tests.integration.aws.servers import Proxy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PNG = base64.b64decode(json.loads((ROOT / "tests/events/function_url_base64.json").read_text())["body"])
 FAMILY = cpu.family(cpu.flags()) or "portable"
 

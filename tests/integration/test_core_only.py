@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", f"import sys; import tests.core_only; {program}"]
+    command = [sys.executable, "-c", f"import sys; import tests.core_only; tests.core_only.hide(); {program}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

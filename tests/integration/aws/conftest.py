@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.aws.servers import VALKEY, Proxy, Valkey, moto_server
+from tests.integration.aws.servers import VALKEY, Proxy, Valkey, moto_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

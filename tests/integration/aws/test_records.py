@@ -20,9 +20,9 @@ from tests.contract.client import Client, new_client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.aws.servers import Proxy
+    from tests.integration.aws.servers import Proxy
 
-EVENTS = Path(__file__).parents[1] / "events"
+EVENTS = Path(__file__).parents[2] / "events"
 SUFFIX = ".prediction.json"
 PNG = base64.b64decode(json.loads((EVENTS / "function_url_base64.json").read_text())["body"])
 REQUEST = json.dumps({"image": base64.b64encode(PNG).decode()})
