@@ -200,3 +200,10 @@ def test_numbers_of_examples_are_numpys(tmp_path: Path, repository: Path) -> Non
     np.save(tmp_path / "x.npy", np.arange(4, dtype=np.float64))
     run("add", support.save(support.doubling(), tmp_path / "d.onnx"), "--example", tmp_path / "x.npy")
     assert json.loads((repository / "d" / "example.json").read_text())["inputs"][0]["data"] == [0, 1, 2, 3]
+
+
+def test_the_document_names_every_command() -> None:
+    page = (support.ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert f"| `{name}` | " in page
+        assert f"`zeroserve {name}" in page
