@@ -1,6 +1,6 @@
 """Raw ONNX -> what `function/` loads: one artifact for each CPU family and a portable one.
 
-python -m models.prepare digits mobilenetv2 path/to/folder
+zeroserve prepare digits mobilenetv2 path/to/folder
 """
 
 from __future__ import annotations

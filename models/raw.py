@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def answer(model: Manifest) -> dict[str, list[float]]:
     """The raw model's answer to the golden input, after checking the file and its tensors against model.toml."""
     if not model.path.is_file():
-        hint = f"; run: python -m models.pull {model.folder}" if model.file.sources else ""
+        hint = f"; run: zeroserve pull {model.folder}" if model.file.sources else ""
         raise ManifestError(f"{model.path} is missing{hint}")
     _check_file(model.path, model.file)
     for external in model.external:

@@ -1,6 +1,6 @@
 """Holds prepared artifacts against their records: sha256 of each file, and the golden input where this CPU allows.
 
-python -m models.verify digits path/to/folder
+zeroserve verify digits path/to/folder
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def prepare_command(folder: str) -> str:
     """What mends a model folder; `folder` is its prepared/ folder."""
     from shlex import quote  # 2 ms, and only where something is damaged
 
-    return f"python -m models.prepare {quote(os.path.dirname(folder))}"
+    return f"zeroserve prepare {quote(os.path.dirname(folder))}"
 
 
 def names(repository: str) -> list[str]:

@@ -132,7 +132,7 @@ def test_a_folder_without_its_file(tmp_path: Path) -> None:
     toml = folder / "model.toml"
     toml.write_text(toml.read_text().replace("[file]\n", '[file]\nsources = ["https://example.com/model.onnx"]\n'))
     line = refusal(ended("infra.serve", "--model", str(folder)))
-    assert line.endswith(f"model.onnx is missing; run: python -m models.pull {folder}")
+    assert line.endswith(f"model.onnx is missing; run: zeroserve pull {folder}")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_what_is_no_port(port: str) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"MODEL_NAME": "unprepared"}, "'unprepared' is not prepared; run: python -m models.prepare {}/unprepared"),
+        ({"MODEL_NAME": "unprepared"}, "'unprepared' is not prepared; run: zeroserve prepare {}/unprepared"),
         ({"MODEL_NAME": "nothing"}, "there is no model 'nothing'; the models here are: unprepared"),
         ({"QUEUE_SIZE": "many"}, "the environment variable QUEUE_SIZE must be a whole number, not 'many'"),
     ],
@@ -223,4 +223,4 @@ def test_a_model_that_cannot_be_loaded_is_one_line_of_the_servers_log(tmp_path: 
     assert "Traceback" not in done.stderr
     (line,) = (line for line in done.stderr.splitlines() if "cannot be loaded" in line)
     assert line.startswith("ERROR:")
-    assert line.endswith(f"; run: python -m models.prepare {folder}")
+    assert line.endswith(f"; run: zeroserve prepare {folder}")

