@@ -211,7 +211,7 @@ def test_verifying_finds_a_wrong_sha256(repository: Path) -> None:
     forge(folder, files=files)
     models_of(repository).get("tiny")  # CRC-32 and size are right
     message = refusal(models_of(repository, VERIFY_ARTIFACTS="1"))
-    assert f"{folder}/model.onnx is damaged: its sha256 is not the one of artifact.json; run: zeroserve prepare" in message
+    assert f"{folder}/model.onnx is damaged: its sha256 is not the one of artifact.json; run: zeroserve" in message
 
 
 def test_verifying_finds_a_wrong_answer(repository: Path) -> None:
