@@ -13,6 +13,7 @@ import pytest
 from layer import extras, rules, stage, wheels
 from models import manifest
 from tests import tiny_text
+from tests.contract.client import new_client
 from tests.contract.entries.repository import prepare_here
 from tests.contract.entries.sent_models import EMBEDDING, add, sums
 
@@ -48,6 +49,24 @@ def test_texts_bring_the_tokenizer_and_nothing_else_does(tmp_path: Path) -> None
         f"import sys; sys.path.append({str(tmp_path / 'layer-phrases')!r}); {program}",
     ]
     subprocess.run(alone, check=True)
+
+
+def test_artifacts_that_are_alike_are_packed_once(
+    tmp_path: Path, digits_prepared: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add(tmp_path / "sums", sums(), prepare_here)
+    prepared = tmp_path / "sums" / "prepared"
+    families = {path.parent.name for path in prepared.glob("*/artifact.json")}
+    assert len(families) == 2
+    (line,) = stage.function(tmp_path / "task", [str(tmp_path / "sums")], None)
+    assert line == "sums: portable"
+    packed = tmp_path / "task" / "models"
+    assert {path.parent.name for path in packed.glob("*/prepared/*/artifact.json")} == {"portable"}
+    client = new_client(packed, "sums")
+    assert client.post("/v1/models/sums:predict", {"instances": [[1, 2]]}).json["predictions"][0]["total"] == 3
+    assert "warning" not in capfd.readouterr().err
+    (line,) = stage.function(tmp_path / "other", ["digits"], None)
+    assert len(line.split(", ")) == len(list((digits_prepared / "digits" / "prepared").glob("*/artifact.json")))
 
 
 def wheel(folder: Path, name: str, files: dict[str, bytes]) -> None:
