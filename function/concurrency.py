@@ -56,7 +56,7 @@ class Budget:
     """Units that many threads share. Whoever asks first is served first, so that a large request is not starved."""
 
     def __init__(self, capacity: int) -> None:
-        self._left = capacity
+        self.capacity = self._left = capacity
         self._changed = threading.Condition()
         self._waiting: list[object] = []
 

@@ -42,10 +42,19 @@ class Inference:
         self.settings = settings
         self.models = Models(settings)
         self.metrics: Metrics | None = None  # a server's own
+        self.loading = False  # a server still loads the default model
 
     def metadata(self, parameters: Mapping[str, str]) -> Metadata:
         """The model that a path names, else the default one; PredictError as `Models.metadata`."""
         return self.models.metadata(parameters.get("model", self.settings.model_name))
+
+    def ready(self, parameters: Mapping[str, str]) -> Metadata:
+        """The same, for a probe: PredictError UNAVAILABLE, too, while a server still loads its default model."""
+        metadata = self.metadata(parameters)
+        if self.loading and metadata.name == self.settings.model_name:
+            message = f"model {metadata.name!r} is being loaded; ask again in a second"
+            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
+        return metadata
 
     def respond(
         self,

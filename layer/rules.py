@@ -71,11 +71,7 @@ RUNTIME = {
     "awslambdaric": _NATIVE,
     "simplejson": Rule(("simplejson/[!t]*.py", "simplejson/*.so"), "its tests are not deployed"),
     "snapshot-restore-py": _PURE,
-    "uvicorn": _PURE,
-    "click": _PURE,
-    "h11": Rule(("h11/[!t]*.py",), "its tests are not deployed"),
     "httptools": _NATIVE,
-    "uvloop": _NATIVE,
 }
 
 # What the layer has where a model takes texts (requirements/text.txt).
@@ -97,7 +93,4 @@ LEFT_OUT = {
     "protobuf": "only the onnxruntime package needs it",
     "flatbuffers": "only the onnxruntime package needs it",
     "packaging": "only the onnxruntime package needs it",
-    "colorama": "for Windows",
-    "cffi": "for Windows",
-    "pycparser": "for Windows",
 }

@@ -50,7 +50,9 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     targets = [_target(header, rule, on_its_side=on_its_side) for on_its_side in (False, True)]
     _check_size(targets[0], f"with its shorter side made {rule.resize_to}, this picture would have")
     cost = max(image_cost.peak(header, DRAFT_MARGIN, target, rule.filter) for target in targets)
-    with LIMITS.hold(cost, f"this {name} picture of {width} x {height} pixels"):
+    # Codes are no reason to refuse a picture: where there is little memory it has the budget to itself.
+    cost = max(cost, min(cost + image_cost.webp_codes(header), LIMITS.budget.capacity))
+    with LIMITS.hold(cost, f"this {name} picture of {width} x {height} pixels", "send one with fewer pixels"):
         try:
             return _decode(header, name, rule)
         finally:

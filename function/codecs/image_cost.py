@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 # How many pixels of the result Pillow's filters reach to each side. All but nearest have a picture between two passes.
 _REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 
+# Of a lossless WebP each block of 4 x 4 pixels may have codes of its own, in 20 bits of the file and 5.7 KB of memory.
+# libwebp writes 2,600 at most.
+_MOST_CODES, _CODES_BITS, _CODES_BYTES = 65_536, 20, 6000
+
 
 def peak(header: Header, margin: int, target: tuple[int, int], filter: str) -> int:  # noqa: A002
     """`target` is (width, height) after resizing, before turning; a draft has at least `margin` times that size."""
@@ -25,6 +29,21 @@ def peak(header: Header, margin: int, target: tuple[int, int], filter: str) -> i
     steps = sum((2 * reach + 1) * target[side] + 2 * reach * header.size[side] for side in (0, 1))
     resized = _plane(target, 4)  # thrice: converted, turned or copied out
     return header.fixed + pixels + max(header.decoding, copied + 8 * steps + max(between + resized, 3 * resized))
+
+
+def webp_codes(header: Header) -> int:
+    """What the Huffman codes of a lossless WebP, or of one with alpha, may take beyond `peak`.
+
+    No honest file has so many, but their number is known only when half of the file is decoded.
+    """
+    data, at, coded = header.data, 12, 0
+    while data[:4] == b"RIFF" and at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] in (b"VP8L", b"ALPH", b"ANMF"):
+            coded += length
+        at += 8 + length + length % 2
+    blocks = -(-header.size[0] // 4) * -(-header.size[1] // 4)
+    return min(_MOST_CODES, blocks, 8 * coded // _CODES_BITS) * _CODES_BYTES
 
 
 def _draft(size: tuple[int, int], margin: int, target: tuple[int, int]) -> int:

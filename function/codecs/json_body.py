@@ -91,7 +91,7 @@ def parse(body: Buffer | Object) -> Object:
     if not view:
         raise invalid("the body is empty; send a JSON object")
     text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
-    hold = LIMITS.hold(_memory_needed(text), "this JSON")
+    hold = LIMITS.hold(_memory_needed(text), "this JSON", "send less at a time, or tensors as binary data")
     try:
         root = value_at(yyjson.read(text, hold), 0)
     except yyjson.YyjsonError as error:
@@ -110,7 +110,7 @@ def _memory_needed(text: Buffer) -> int:
     A comma, colon or opening bracket comes before each value but the first.
     """
     view = memoryview(text)
-    if view.nbytes // 2 * _VALUE_BYTES < LIMITS.share:  # a digit and a comma: there are no shorter values
+    if view.nbytes // 2 * _VALUE_BYTES <= LIMITS.share:  # a digit and a comma: there are no shorter values
         return 0
     content = text if isinstance(text, (bytes, bytearray)) else view.tobytes()
     return sum(map(content.count, (b",", b":", b"[", b"{"))) * _VALUE_BYTES

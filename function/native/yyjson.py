@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NULL, FALSE, TRUE, ARRAY, OBJECT = 0x02, 0x03, 0x0B, 0x06, 0x07
 UINT, SINT, REAL = 0x04, 0x0C, 0x14  # an integer from 0 to 2^64-1, one from -2^63 to -1, a double
 STRING, WITHOUT_ESCAPES = 0x05, 0x08  # WITHOUT_ESCAPES is a flag beside STRING
+_decode = ctypes.pythonapi.PyUnicode_DecodeUTF8  # makes no copy of the bytes on the way
+_decode.restype, _decode.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_char_p)
 
 
 class YyjsonError(ValueError):
@@ -113,7 +115,8 @@ class Document:
 
     def string(self, index: int) -> str:
         """The text of a string."""
-        return ctypes.string_at(self._words[2 * index + 1], self.length(index)).decode()
+        text: str = _decode(self._words[2 * index + 1], self.length(index), b"strict")
+        return text
 
 
 class Numbers:

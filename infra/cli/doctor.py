@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 _PACKAGES = {
     "onnx": ("add, prepare", "onnx"),
     "numpy": ("add, prepare", "numpy"),
-    "uvicorn": ("serve", "uvicorn"),
     "httptools": ("serve", "httptools"),
-    "uvloop": ("serve", "uvloop"),
     "awslambdaric": ("run", "awslambdaric"),
     "boto3": ("deploy, logs", "boto3"),
     "tokenizers": ("text models", "tokenizers"),

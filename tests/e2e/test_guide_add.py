@@ -33,7 +33,7 @@ def serving(command: str, folder: Path, environment: dict[str, str], stack: Exit
     )
     stack.callback(process.terminate)
     assert process.stdout is not None
-    assert any("Uvicorn running on" in line for line in process.stdout)
+    assert any("listening on" in line for line in process.stdout)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

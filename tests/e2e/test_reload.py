@@ -79,7 +79,7 @@ def server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if found := re.search(r"Uvicorn running on (http://\S+)", line):
+                if found := re.search(r"listening on (http://\S+)", line):
                     yield found[1], process
                     break
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import threading
 import tracemalloc
 import zlib
@@ -572,6 +573,28 @@ def test_a_bomb_is_not_inflated() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3 << 20  # CPython joins its blocks at the end: twice the limit, of 64 MB
+
+
+@pytest.mark.parametrize("encoding", CODINGS)
+def test_a_large_body_inflates_in_pieces(encoding: str) -> None:
+    body = random.Random(1).randbytes(700_000) * 5
+    packed = CODINGS[encoding](body)
+    inflated = compression.inflate(packed, encoding, len(body))
+    assert inflated == body
+    assert isinstance(inflated, yyjson.OwnedText)
+    for wrong in (packed[:-1], packed[: len(packed) // 2], packed + b"\0", packed + packed):
+        refusal(compression.inflate, wrong, encoding, 2 * len(body))
+    assert "3499999 bytes" in refusal(compression.inflate, packed, encoding, 3_499_999, code="PAYLOAD_TOO_LARGE")
+
+
+def test_gzip_states_its_size() -> None:
+    body = gzip.compress(bytes(3 << 20))
+    assert compression.largest(body, "gzip", 64 << 20) == 3 << 20
+    assert compression.largest(body, " GZip", 2 << 20) == 2 << 20
+    assert compression.largest(body, "deflate", 64 << 20) == 64 << 20
+    assert compression.largest(b"", "gzip", 64 << 20) == 1 << 20
+    lie = body[:-4] + (2 << 20).to_bytes(4, "little")
+    assert "more than the 2097152 bytes" in refusal(compression.inflate, lie, "gzip", 64 << 20)
 
 
 @pytest.mark.parametrize("encoding", CODINGS)

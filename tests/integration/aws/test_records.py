@@ -333,6 +333,24 @@ def test_a_real_queue_gets_the_bad_messages_back(
     assert len(objects(s3, bucket)) == 2
 
 
+@pytest.mark.parametrize("field", ["bucket", "object"])
+def test_a_name_that_is_no_string_is_refused(digits_prepared: Path, field: str) -> None:
+    deep: Any = "x"
+    for _ in range(3000):
+        deep = {"a": deep}
+    event = eventbridge_event("bucket", "key")
+    event["detail"][field] = {"name": deep, "key": deep}
+    with pytest.raises(Exception, match="a name must be a string, not dict") as caught:
+        new_client(digits_prepared).handler(event, Context())
+    assert type(caught.value).__name__ == "RecordsError"
+
+
+@pytest.mark.parametrize("others", ["text", [5], [{"eventSource": "aws:sqs"}], {}])
+def test_an_event_of_eventbridge_has_no_records(digits_prepared: Path, others: Any) -> None:
+    event = eventbridge_event("bucket", "key", "Object Deleted") | {"Records": others}
+    assert new_client(digits_prepared).handler(event, Context()) == {}
+
+
 @pytest.mark.parametrize("records", [[5], [None], ["x"], [{}], [{"eventSource": 5}], {"a": 1}, "records", 5])
 def test_records_that_name_no_source_are_answered(digits_prepared: Path, records: Any) -> None:
     answer = json.loads(new_client(digits_prepared).handler({"Records": records}, Context()))
