@@ -51,8 +51,14 @@ truncate = true
 task = "classification"
 """
 HOOKS = """
+class Refused(Exception):
+    status = 400
+
 def preprocess(instance):
-    return {"x": [[instance["a"], len(instance.get("raw", b""))]]}
+    try:
+        return {"x": [[float(instance["a"]), len(instance.get("raw", b""))]]}
+    except Exception as error:
+        raise Refused(f"an instance has a number a, and raw: {error!r}")
 
 def postprocess(outputs):
     return {"total": outputs["total"].tolist()[0], "shape": outputs["x2"].shape}
