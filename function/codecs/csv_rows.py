@@ -25,7 +25,7 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 def decode(body: Body, model: Metadata) -> dict[str, Tensor]:
     """Each of the model's inputs. PredictError (INVALID_ARGUMENT) for what is not CSV or does not fit the model."""
-    with LIMITS.hold((body.count(b",") + body.count(b"\n")) * _FIELD_BYTES, "this CSV"):
+    with LIMITS.hold((body.count(b",") + body.count(b"\n")) * _FIELD_BYTES, "this CSV", "send fewer rows at a time"):
         try:
             text = bytes(body).decode("utf-8-sig")
             rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]

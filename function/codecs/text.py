@@ -87,7 +87,7 @@ def tokenised(texts: Sequence[str], field: str, model: Metadata, load: Callable[
     """
     rule = rule_of(model)
     tokenizer = _tokenizer(model, load)
-    with LIMITS.hold(_CHARACTER_BYTES * sum(map(len, texts)), "these texts"):
+    with LIMITS.hold(_CHARACTER_BYTES * sum(map(len, texts)), "these texts", "send fewer at a time"):
         found = Texts(tokenizer.encode_batch(list(texts)), _padding_of(tokenizer), model)
     fixed = next(iter(model.inputs.values())).shape[1]
     longest = min(rule["max_length"], fixed) if fixed > 0 else rule["max_length"]
