@@ -90,7 +90,12 @@ def _build(model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: s
         target.mkdir()
         golden_file = Path(temporary, "golden.json")
         golden_file.write_text(json.dumps({"outputs": expected, "example": raw.examples(model)}))
-        with tqdm(families.items(), desc=f"prepare {model.name}", unit="artifact", disable=None) as progress:
+        with tqdm(
+            families.items(),
+            desc=f"prepare {model.name}",
+            unit="artifact",
+            disable=None if any(families.values()) else True,
+        ) as progress:
             for family, emulator in progress:
                 progress.set_postfix_str(family)
                 folder = target / family
