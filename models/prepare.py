@@ -25,7 +25,7 @@ from function.engine.artifact import GRAPH, PORTABLE
 from function.engine.repository import FORMAT
 from function.native.ort_capi import get_library
 from models import emulators, extras, graphs, manifest, raw, record
-from models.files import exchange, sync
+from models.files import exchange, link, sync
 from models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
@@ -121,14 +121,10 @@ def _build(model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: s
 
 
 def _link(model: Manifest, folder: Path) -> None:
-    """The raw graph and its weights as an artifact: hard links where the file system has them."""
-    for source, name in ((model.path, GRAPH), *((model.folder / each.name, each.name) for each in model.external)):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
+    """The raw graph and its weights as an artifact."""
+    link(model.path, folder / GRAPH)
+    for each in model.external:
+        link(model.folder / each.name, folder / each.name)
 
 
 def _replace(current: Path, new: Path, old: Path) -> None:
