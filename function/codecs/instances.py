@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from function.engine.repository import Metadata
+    from function.limits import Hold
     from function.messages import Request
     from function.tensor import ImageRule, Spec, Tensor
 
 _FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 _DEEPEST = 64  # levels of arrays
-FEWER = "send fewer instances at a time"
 _VALUE_BYTES = 64  # of memory, for a value as Python's, until it is part of a tensor
 _B64 = "b64"
+FEWER = "send fewer at a time"
 
 
 def decode(request: Request, model: Metadata) -> InferInputs:
@@ -49,7 +50,7 @@ def decode(request: Request, model: Metadata) -> InferInputs:
 
         return InferInputs(csv_rows.decode(request.body, model), output_names(model))
     root, form = body_of(request)
-    with LIMITS.hold(_VALUE_BYTES * root.document.count, f"this JSON of {root.document.count} values", FEWER):
+    with _held(root):
         return InferInputs(_tensors(root, form, model), output_names(model))
 
 
@@ -71,7 +72,7 @@ def plain(request: Request) -> list[Any]:
     root, form = body_of(request)
     if form == "dataframe_split":
         raise invalid('dataframe_split is for models with a [table]; send {"instances": [...]}')
-    with LIMITS.hold(_VALUE_BYTES * root.document.count, f"this JSON of {root.document.count} values", FEWER):
+    with _held(root):
         return [_plain(value) for value in filled(array_field(root, form, "the request"), form)]
 
 
@@ -86,6 +87,11 @@ def _plain(value: object, depth: int = 0) -> Any:
             return _decoded(content)
         return {name: _plain(element, depth + 1) for name, element in value.fields()}
     return value
+
+
+def _held(root: Object) -> Hold:
+    count = root.document.count
+    return LIMITS.hold(_VALUE_BYTES * count, f"this JSON of {count} values", FEWER)
 
 
 def filled(rows: Array | None, field: str) -> Array:
@@ -205,9 +211,7 @@ def _pictures(rows: Array, rule: ImageRule) -> dict[str, Tensor]:
     from function.codecs import image  # Pillow, 26 ms
 
     height, width = rule.size
-    with LIMITS.hold(
-        15 * height * width * len(rows), f"{len(rows)} pictures", FEWER
-    ):  # their pixels, and those in FP32
+    with LIMITS.hold(15 * height * width * len(rows), f"{len(rows)} pictures", FEWER):  # and in FP32
         pixels = bytearray()
         for text in _texts(rows):
             pixels += memoryview(image.decode(_decoded(text), rule).data)  # type: ignore[arg-type]  # UINT8

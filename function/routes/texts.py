@@ -117,9 +117,7 @@ def _strings(root: Object, field: str) -> list[str]:
 
 
 def _held(rows: list[bytes]) -> Any:
-    return LIMITS.hold(
-        sum(map(len, rows)) // 4 * _NUMBER_BYTES, f"the answer to {len(rows)} texts", "send fewer at a time"
-    )
+    return LIMITS.hold(sum(map(len, rows)) // 4 * _NUMBER_BYTES, f"the answer to {len(rows)} texts", instances.FEWER)
 
 
 def _numbers(row: bytes) -> list[Any]:

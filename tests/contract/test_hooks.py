@@ -11,8 +11,7 @@ import pytest
 from function.codecs import hooks
 from models.manifest import ManifestError
 from tests.contract.client import Client, new_client
-from tests.contract.entries.repository import prepare_here
-from tests.contract.entries.sent_models import add, sums
+from tests.contract.entries.sent_models import add, prepare_here, sums
 
 if TYPE_CHECKING:
     import threading
@@ -56,9 +55,9 @@ SHORT = "[processing]\ntimeout_s = 0.2\n"
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
     folder: Path = tmp_path_factory.mktemp("hooks")
     for name, code in CODE.items():
-        add(folder / name, sums(), prepare_here, processing=code)
+        add(folder / name, sums(), processing=code)
     for name, code in (("loops", LOOPS), ("waits", WAITS)):
-        add(folder / name, sums(), prepare_here, processing=code, extra=SHORT)
+        add(folder / name, sums(), processing=code, extra=SHORT)
     return new_client(folder, "lists")
 
 
@@ -185,7 +184,7 @@ def test_tensors_pass_it_by(client: Client) -> None:
 
 
 def test_it_is_off_for_a_model_that_a_request_has_loaded(tmp_path: Path) -> None:
-    add(tmp_path / "hooked", sums(), prepare_here, processing=CODE["after"])
+    add(tmp_path / "hooked", sums(), processing=CODE["after"])
     for allowed, status in (("0", 503), ("1", 200)):
         client = new_client(tmp_path, "hooked", ADMIN_KEY="sesame", ALLOW_LOADED_PROCESSING=allowed)
         assert ask(client, "hooked", [1, 2]).status == 200
@@ -197,7 +196,7 @@ def test_it_is_off_for_a_model_that_a_request_has_loaded(tmp_path: Path) -> None
 
 
 def test_a_new_processing_py_takes_effect_when_the_model_is_prepared(tmp_path: Path) -> None:
-    folder = add(tmp_path / "hooked", sums(), prepare_here, processing="def postprocess(o): return 1")
+    folder = add(tmp_path / "hooked", sums(), processing="def postprocess(o): return 1")
     assert ask(new_client(tmp_path, "hooked"), "hooked", [1, 2]).json == {"predictions": [1]}
     (folder / "processing.py").write_text("def postprocess(o): return 2")
     prepare_here(folder)
@@ -206,6 +205,6 @@ def test_a_new_processing_py_takes_effect_when_the_model_is_prepared(tmp_path: P
 
 def test_processing_without_its_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"\[processing\] is there, and .*processing.py is not"):
-        add(tmp_path / "hooked", sums(), prepare_here, extra="[processing]\ntimeout_s = 1\n")
+        add(tmp_path / "hooked", sums(), extra="[processing]\ntimeout_s = 1\n")
     with pytest.raises(ManifestError, match="timeout_s is 0"):
-        add(tmp_path / "zero", sums(), prepare_here, extra="[processing]\ntimeout_s = 0\n", processing="x = 1")
+        add(tmp_path / "zero", sums(), extra="[processing]\ntimeout_s = 0\n", processing="x = 1")

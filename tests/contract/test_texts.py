@@ -14,7 +14,7 @@ from models.manifest import ManifestError
 from tests import tiny_text
 from tests.contract.client import Client, new_client
 from tests.contract.entries import sent_models
-from tests.contract.entries.repository import prepare_here
+from tests.contract.entries.sent_models import prepare_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ PHRASES = "/v1/models/phrases:predict"
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("texts")
-    sent_models.build(folder, prepare_here)
+    sent_models.build(folder)
     return folder
 
 

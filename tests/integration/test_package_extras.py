@@ -14,7 +14,6 @@ from layer import extras, rules, stage, wheels
 from models import manifest
 from tests import tiny_text
 from tests.contract.client import new_client
-from tests.contract.entries.repository import prepare_here
 from tests.contract.entries.sent_models import EMBEDDING, add, sums
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -30,8 +29,8 @@ def test_each_locked_package_has_a_rule() -> None:
 
 
 def test_texts_bring_the_tokenizer_and_nothing_else_does(tmp_path: Path) -> None:
-    add(tmp_path / "phrases", tiny_text.encoder(), prepare_here, extra=EMBEDDING)
-    add(tmp_path / "hooked", sums(), prepare_here, processing=PLAIN)
+    add(tmp_path / "phrases", tiny_text.encoder(), extra=EMBEDDING)
+    add(tmp_path / "hooked", sums(), processing=PLAIN)
     for name in ("phrases", "hooked"):
         stage.layer(tmp_path / f"layer-{name}", "x86_64", HERE, None, [str(tmp_path / name)])
     stage.layer(tmp_path / "layer", "x86_64", HERE, None)
@@ -54,7 +53,7 @@ def test_texts_bring_the_tokenizer_and_nothing_else_does(tmp_path: Path) -> None
 def test_artifacts_that_are_alike_are_packed_once(
     tmp_path: Path, digits_prepared: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    add(tmp_path / "sums", sums(), prepare_here)
+    add(tmp_path / "sums", sums())
     prepared = tmp_path / "sums" / "prepared"
     families = {path.parent.name for path in prepared.glob("*/artifact.json")}
     assert len(families) == 2
@@ -85,7 +84,7 @@ def wheel(folder: Path, name: str, files: dict[str, bytes]) -> None:
 
 def requiring(folder: Path, *packages: str) -> manifest.Manifest:
     """A model whose processing.py needs packages of the folder of wheels beside it."""
-    add(folder, sums(), prepare_here, processing=PLAIN)
+    add(folder, sums(), processing=PLAIN)
     lines = ["--no-index", f"--find-links {folder.parent / 'wheels'}", *packages, ""]
     (folder / "requirements.txt").write_text("\n".join(lines))
     return manifest.read(folder)

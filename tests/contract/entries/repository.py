@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from onnx import TensorProto, helper
 
 from function.tensor import DATATYPES
-from models import manifest
 from tests import support
 from tests.contract.entries import sent_models
 
@@ -43,16 +42,11 @@ def build(repository: Path) -> None:
     _mixed(repository)
     _two_inputs(repository)
     _colours(repository)
-    sent_models.build(repository, prepare_here)
+    sent_models.build(repository)
     echo(repository / "damaged", "FP32", [-1])
     (repository / "damaged" / "prepared" / "model.json").write_text("{")
     echo(repository / "unprepared", "FP32", [-1])
     shutil.rmtree(repository / "unprepared" / "prepared")
-
-
-def prepare_here(folder: Path) -> None:
-    """Prepares a model folder for this CPU alone, in this process."""
-    support.prepare_here(manifest.read(folder))
 
 
 def echo(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto, helper
 
-from tests import tiny_text
+from models import manifest
+from tests import support, tiny_text
 from tests.support import make_model, write_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from onnx import ModelProto
@@ -91,18 +91,17 @@ def sums() -> ModelProto:
     )
 
 
-def build(repository: Path, prepare: Callable[[Path], object]) -> None:
-    """Writes the models and prepares each by `prepare`."""
-    add(repository / "people", people(), prepare, extra=PEOPLE, top='missing = "nan"\nlabels = "labels.txt"\n')
-    add(repository / "phrases", tiny_text.encoder(), prepare, extra=EMBEDDING)
-    add(repository / "moods", tiny_text.encoder(classes=True), prepare, extra=CLASSES, top='labels = "labels.txt"\n')
-    add(repository / "hooked", sums(), prepare, processing=HOOKS)
+def build(repository: Path) -> None:
+    """Writes and prepares the models."""
+    add(repository / "people", people(), extra=PEOPLE, top='missing = "nan"\nlabels = "labels.txt"\n')
+    add(repository / "phrases", tiny_text.encoder(), extra=EMBEDDING)
+    add(repository / "moods", tiny_text.encoder(classes=True), extra=CLASSES, top='labels = "labels.txt"\n')
+    add(repository / "hooked", sums(), processing=HOOKS)
 
 
 def add(
     folder: Path,
     model: ModelProto,
-    prepare: Callable[[Path], object],
     *,
     extra: str = "",
     top: str = "",
@@ -120,5 +119,10 @@ def add(
     write_folder(folder, model, extra)
     document = folder / "model.toml"
     document.write_text(top + document.read_text())
-    prepare(folder)
+    prepare_here(folder)
     return folder
+
+
+def prepare_here(folder: Path) -> None:
+    """Prepares the folder for this CPU alone, in this process."""
+    support.prepare_here(manifest.read(folder))
