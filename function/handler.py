@@ -29,6 +29,10 @@ else:
     malloc.grow_in_large_steps()
 if APP.settings.initialization_type != "on-demand":
     APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
+    if APP.settings.initialization_type == "lambda-managed-instances":
+        from function.engine.idle import Idle
+
+        APP.inference.idle = Idle()
     if APP.settings.initialization_type == "snap-start":
         from function.engine import snapstart
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, TypeVar
 
+    from function.engine.idle import Idle
     from function.engine.model import Model
     from function.engine.repository import Metadata
     from function.exchange import Exchange
@@ -43,6 +44,7 @@ class Inference:
         self.models = Models(settings)
         self.metrics: Metrics | None = None  # a server's own
         self.loading = False  # a server still loads the default model
+        self.idle: Idle | None = None  # of a process that gives memory back while nobody asks
 
     def metadata(self, parameters: Mapping[str, str]) -> Metadata:
         """The model that a path names, else the default one; PredictError as `Models.metadata`."""
@@ -81,6 +83,8 @@ class Inference:
             raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
         with exchange.phase("infer"):
             outputs = run(model, decoded)
+        if self.idle is not None:
+            self.idle.used()
         with exchange.phase("encode"):
             return encode(decoded, outputs)
 
