@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 APP = App(SETTINGS)
 APP.inference.initialise(INIT)
-
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
 

@@ -42,7 +42,7 @@ def function(target: Path, models: Sequence[str], python: str | None, *, server:
 
 def _model(repository: Path, name: str) -> str:
     model = manifest.read(manifest.folder_of(name))
-    command = f"python -m models.prepare {name}"
+    command = f"zeroserve prepare {name}"
     try:
         document = json.loads((model.prepared / "model.json").read_bytes())
     except FileNotFoundError:

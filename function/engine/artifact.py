@@ -96,7 +96,7 @@ def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapp
     PredictError UNAVAILABLE when the portable one does not match either. A graph laid out for another CPU family
     predicts wrong classes without any error, so nothing is loaded on trust.
     """
-    family, warning = cpu.family(available), None
+    family, warning = PORTABLE if model.portable_only else cpu.family(available), None
     if family and family in _alike(model.folder):
         family = PORTABLE
     try:

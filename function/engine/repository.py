@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = 2  # of prepared/model.json and artifact.json
-_LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
+LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
 
 
 class Metadata:
@@ -38,6 +38,8 @@ class Metadata:
         self.table: dict[str, Any] | None = document.get("table")
         self.text: dict[str, Any] | None = document.get("text")
         self.processing: dict[str, Any] | None = document.get("processing")
+        self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # sizes of the golden input
+        self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
         self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed
 
 
@@ -57,7 +59,7 @@ def prepare_command(folder: str) -> str:
     """What mends a model folder; `folder` is its prepared/ folder."""
     from shlex import quote  # 2 ms, and only where something is damaged
 
-    return f"python -m models.prepare {quote(os.path.dirname(folder))}"
+    return f"zeroserve prepare {quote(os.path.dirname(folder))}"
 
 
 def names(repository: str) -> list[str]:
@@ -87,9 +89,9 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
     PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared, and for one of
     another name; INVALID_ARGUMENT for that where a caller named the folder.
     """
-    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
-        rule = f"model names have 1 to {_LONGEST_NAME} printable characters and no '/'"
-        raise PredictError("NOT_FOUND", f"{rule}; {name[:_LONGEST_NAME]!r} came")
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > LONGEST_NAME:
+        rule = f"model names have 1 to {LONGEST_NAME} printable characters and no '/'"
+        raise PredictError("NOT_FOUND", f"{rule}; {name[:LONGEST_NAME]!r} came")
     path = _document_path(repository, folder or name)
     code, folder = "INVALID_ARGUMENT" if folder else "UNAVAILABLE", os.path.dirname(path)
     try:
