@@ -54,7 +54,7 @@ class Inference:
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
             decoded = decode()
-            exchange.request.body = b""  # its memory is of more use to the inference
+            exchange.request.body, exchange.request.document = b"", None  # their memory is of more use to the inference
         model = loading()
         with exchange.phase("infer"):
             outputs = model.run(decoded.inputs, decoded.output_names)

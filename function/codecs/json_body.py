@@ -5,8 +5,22 @@ from __future__ import annotations
 from function.errors import invalid
 from function.limits import LIMITS
 from function.messages import LARGE_BODY
-from function.native import yyjson
-from function.native.yyjson import ARRAY, FALSE, NULL, OBJECT, REAL, SINT, TRUE, UINT, Document
+from function.native.json_kernel import Kernel
+from function.native.json_values import (
+    ARRAY,
+    FALSE,
+    NULL,
+    NUMBERS,
+    OBJECT,
+    REAL,
+    SINT,
+    TRUE,
+    UINT,
+    Document,
+    JsonError,
+    TooManyValuesError,
+)
+from function.observability.telemetry import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,22 +28,54 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from function.native.json_plain import PlainReader
+    from function.settings import Settings
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_VALUE_BYTES = 32  # of memory: 16 in the parser, as many again for its growth, the rounding and the tensor
+_reader: Kernel | PlainReader | None = None  # the process's, from the first JSON on
+
+
+def configure(settings: Settings) -> None:
+    """Chooses how JSON is read; the library in C is loaded on first need."""
+    global _reader  # noqa: PLW0603
+    _reader = None if settings.json_kernel else _plain_reader()
+
+
+def reader() -> Kernel | PlainReader:
+    """What reads JSON in this process: the kernel in C, or Python where that is switched off or missing."""
+    global _reader  # noqa: PLW0603
+    if _reader is None:
+        try:
+            _reader = Kernel()
+        except (OSError, AttributeError) as error:
+            mend = "run: python -m native.build"
+            warn(f"JSON is read by Python, which is many times slower: the library in C cannot be loaded ({error}); {mend}")
+            _reader = _plain_reader()
+    return _reader
+
+
+def _plain_reader() -> PlainReader:
+    from function.native.json_plain import PlainReader  # 5 ms, for `re`
+
+    return PlainReader()
 
 
 class Array:
-    """A JSON array: `index` is its number in `document`."""
+    """A JSON array: `index` is its number in `document`. `shape` is None unless it is a tree, all numbers and alike."""
 
-    __slots__ = ("document", "index")
+    __slots__ = ("document", "index", "shape")
 
     def __init__(self, document: Document, index: int) -> None:
         self.document, self.index = document, index
+        self.shape = document.shape(index) if document.kind(index) == NUMBERS else None
 
     def __len__(self) -> int:
-        return self.document.length(self.index)
+        return self.document.length(self.index) if self.shape is None else self.shape[0]
 
     def __iter__(self) -> Iterator[object]:
+        if self.shape is not None:
+            yield from Array(_read(self.document.span(self.index), trees=False), 0)
+            return
         at = self.index + 1
         for _ in range(len(self)):
             yield value_at(self.document, at)
@@ -37,7 +83,7 @@ class Array:
 
     def first(self) -> object:
         """The first element; None for an empty array."""
-        return value_at(self.document, self.index + 1) if len(self) else None
+        return next(iter(self), None)
 
 
 class Object:
@@ -71,8 +117,10 @@ def value_at(document: Document, index: int) -> object:
     kind = document.kind(index)
     if kind in (REAL, UINT, SINT):
         return document.number(index)
-    if kind in (ARRAY, OBJECT):
-        return (Array if kind == ARRAY else Object)(document, index)
+    if kind in (ARRAY, NUMBERS):
+        return Array(document, index)
+    if kind == OBJECT:
+        return Object(document, index)
     if kind in (NULL, FALSE, TRUE):
         return None if kind == NULL else kind == TRUE
     return document.string(index)
@@ -85,37 +133,43 @@ def parse(body: Buffer | Object) -> Object:
     """
     if isinstance(body, Object):
         return body
-    view = memoryview(body)
-    if not view:
+    text = memoryview(body)
+    if not text:
         raise invalid("the body is empty; send a JSON object")
-    text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
-    hold = LIMITS.hold(_memory_needed(text), "this JSON")
+    if text[:3] == _BYTE_ORDER_MARK:
+        text = text[3:]
     try:
-        root = value_at(yyjson.read(text, hold), 0)
-    except yyjson.YyjsonError as error:
-        # A large body is not read a second time, which takes 24 ms a megabyte; it may have been spoiled, too.
-        large = memoryview(text).nbytes > LARGE_BODY
-        reason = f"{error} at byte {error.position}" if large else _reason(bytes(text), error)
+        root = value_at(_read(text), 0)
+    except JsonError as error:
+        # A large body is not read a second time, which takes 24 ms a megabyte.
+        place = f"{error} at byte {error.position}"
+        reason = place if text.nbytes > LARGE_BODY else _reason(bytes(text), place)
         raise invalid(f"the body is not JSON that can be read: {reason}") from None
     if not isinstance(root, Object):
         raise invalid(f"the body must be a JSON object, {{...}}; it is {describe(root)}")
     return root
 
 
-def _memory_needed(text: Buffer) -> int:
-    """At least the bytes that the values of a JSON text take until they are a tensor; 0 where they hardly matter.
+def _read(text: memoryview, *, trees: bool = True) -> Document:
+    """The document of a text, once the memory budget has room for its values. JsonError."""
+    values = reader().count(text)
+    for room, cost in reader().attempts[0 if trees else -1 :]:
+        # A digit and a comma: there are no shorter values. Where even they would hardly matter, they are not counted.
+        hold = LIMITS.hold(values * cost if text.nbytes // 2 * cost >= LIMITS.share else 0, "this JSON")
+        try:
+            document = reader().read(text, min(values, room or values), values if trees else 0)
+        except BaseException as error:
+            hold.release()
+            if not isinstance(error, TooManyValuesError):
+                raise
+        else:
+            document.hold = hold
+            return document
+    raise AssertionError  # the last attempt has room for all
 
-    A comma, colon or opening bracket comes before each value but the first.
-    """
-    view = memoryview(text)
-    if view.nbytes // 2 * _VALUE_BYTES < LIMITS.share:  # a digit and a comma: there are no shorter values
-        return 0
-    content = text if isinstance(text, (bytes, bytearray)) else view.tobytes()
-    return sum(map(content.count, (b",", b":", b"[", b"{"))) * _VALUE_BYTES
 
-
-def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
-    """What is wrong and where, in the standard library's words, which Python users know."""
+def _reason(text: bytes, otherwise: str) -> str:
+    """What is wrong and where, in the standard library's words, which Python users know; `otherwise` where it has none."""
     import json
 
     def not_a_number(literal: str) -> None:
@@ -131,7 +185,7 @@ def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
         pass
     except ValueError as wrong:
         return str(wrong)
-    return f"{error} at byte {error.position}"
+    return otherwise
 
 
 def describe(value: object) -> str:

@@ -22,7 +22,7 @@ HEAVY = {"PIL", "asyncio", "boto3", "mangum", "numpy", "onnxruntime", "starlette
 # A new line here is a new cost for every cold start: measure it (python -X importtime) and say what it buys.
 HOT = {
     "__future__": "0.1 ms: annotations that are not evaluated, so that no type is imported",
-    "ctypes": "2 ms: for malloc, yyjson, and ORT, whose Python package costs 35 ms and numpy's 100 more",
+    "ctypes": "2 ms: for malloc, the JSON reader, and ORT, whose Python package costs 35 ms and numpy's 100 more",
     "gc": "built in: no collection before the second request saves 3 ms",
     "json": "7 ms, but awslambdaric has it already: model.json, and the answer",
     "mmap": "0.2 ms: the weights' CRC-32 without a copy",
@@ -58,7 +58,7 @@ if event is not None:
     answer = handler(event, None)
 with open("/proc/self/maps") as maps:
     mapped = maps.read()
-loaded = {"ort_loaded": "libonnxruntime" in mapped, "parser_loaded": "cyyjson" in mapped}
+loaded = {"ort_loaded": "libonnxruntime" in mapped, "parser_loaded": "native/json-" in mapped}
 print(json.dumps({"answer": answer, "modules": sorted(sys.modules), **loaded}))
 """
 

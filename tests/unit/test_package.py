@@ -18,8 +18,8 @@ REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def yyjson() -> Path:
-    spec = importlib.util.find_spec("cyyjson")
+def extension() -> Path:
+    spec = importlib.util.find_spec("httptools.parser.parser")
     assert spec
     assert spec.origin
     return Path(spec.origin)
@@ -67,7 +67,7 @@ def test_a_rule_that_keeps_nothing_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_library_of_another_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = bytearray(yyjson().read_bytes())
+    library = bytearray(extension().read_bytes())
     here = elf.machine(bytes(library))
     other = "arm64" if here == "x86_64" else "x86_64"
     files = {"pybase64/__init__.py": b"", "pybase64/_a.py": b"", "pybase64/_pybase64.x.so": bytes(library)}
@@ -94,13 +94,13 @@ def test_layers_have_libraries_of_their_cpu_and_all_that_these_need(tmp_path: Pa
 
 
 def test_a_library_without_its_sections_still_loads(tmp_path: Path) -> None:
-    content = yyjson().read_bytes()
+    content = extension().read_bytes()
     slimmed = elf.without_sections(content)
     assert len(slimmed) < len(content) / 2
     assert elf.needed(slimmed) == elf.needed(content)
     assert "libc.so.6" in elf.needed(content)
     (tmp_path / "library.so").write_bytes(slimmed)
-    assert ctypes.CDLL(str(tmp_path / "library.so")).yyjson_read_opts
+    assert ctypes.CDLL(str(tmp_path / "library.so")).PyInit_parser
 
 
 def test_what_is_no_library_is_refused() -> None:
