@@ -1,7 +1,7 @@
 """The JSON reader's library: by the machine's own compiler for this machine, by the ziglang package for others.
 
-python -m native.build                                      for this machine, into function/native/
-python -m native.build --architecture aarch64 --into FOLDER
+python -m native.build          for this machine
+python -m native.build --all    for each architecture of Lambda, by ziglang: the same bytes wherever they are made
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def compiler_for(architecture: str) -> list[str]:
 
     This machine's own for itself, the ziglang package's for all others.
     """
-    own = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
+    own = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
     if own and architecture == os.uname().machine:
         return [own]
     return zig(architecture)
@@ -64,8 +64,8 @@ def zig(architecture: str) -> list[str]:
         if found and found.returncode == 0:
             return [str(python), "-m", "ziglang", "cc", "-target", f"{architecture}-linux-gnu.{GLIBC}"]
     raise BuildError(
-        f"there is no C compiler for {architecture}; install one (Debian: apt-get install gcc), or the ziglang package: "
-        f"make {ZIG.relative_to(HERE.parent)}/.ready"
+        f"there is no C compiler for {architecture}; install one (Debian: apt-get install gcc), or the ziglang "
+        f"package: make {ZIG.relative_to(HERE.parent)}/.ready"
     )
 
 
@@ -83,23 +83,21 @@ def powers() -> str:
 
 
 def main() -> int:
-    """0, also where there is no compiler: JSON is read by Python then, and the message says so. 1 when one failed."""
+    """0, also where this machine has no compiler: JSON is read by Python then, as the message says. 1 for a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architecture", choices=ARCHITECTURES, default=os.uname().machine)
-    parser.add_argument("--into", type=Path, default=INSTALLED)
-    arguments = parser.parse_args()
-    target = arguments.into / library_name(arguments.architecture)
-    try:
-        compiler = compiler_for(arguments.architecture)
-    except BuildError as error:
-        print(f"{error}. Until then JSON is read by Python, which is many times slower", file=sys.stderr)
-        return 0
-    try:
-        build(target, arguments.architecture, compiler)
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(target)
+    parser.add_argument("--all", action="store_true", help="for packages and images")
+    every = parser.parse_args().all
+    for architecture in ARCHITECTURES if every else (os.uname().machine,):
+        try:
+            compiler = zig(architecture) if every else compiler_for(architecture)
+        except BuildError as error:
+            print(f"{error}. Until then JSON is read by Python, which is many times slower", file=sys.stderr)
+            return int(every)
+        try:
+            build(INSTALLED / library_name(architecture), architecture, compiler)
+        except BuildError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
+from function.codecs.json_reader import read
 from function.errors import invalid
-from function.limits import LIMITS
 from function.messages import LARGE_BODY
-from function.native.json_kernel import Kernel
-from function.native.json_values import (
-    ARRAY,
-    FALSE,
-    NULL,
-    NUMBERS,
-    OBJECT,
-    REAL,
-    SINT,
-    TRUE,
-    UINT,
-    Document,
-    JsonError,
-    TooManyValuesError,
-)
-from function.observability.telemetry import warn
+from function.native.json_values import ARRAY, FALSE, NULL, NUMBERS, OBJECT, REAL, SINT, TRUE, UINT, JsonError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,36 +13,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from function.native.json_plain import PlainReader
-    from function.settings import Settings
+    from function.native.json_values import Document
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_reader: Kernel | PlainReader | None = None  # the process's, from the first JSON on
-
-
-def configure(settings: Settings) -> None:
-    """Chooses how JSON is read; the library in C is loaded on first need."""
-    global _reader  # noqa: PLW0603
-    _reader = None if settings.json_kernel else _plain_reader()
-
-
-def reader() -> Kernel | PlainReader:
-    """What reads JSON in this process: the kernel in C, or Python where that is switched off or missing."""
-    global _reader  # noqa: PLW0603
-    if _reader is None:
-        try:
-            _reader = Kernel()
-        except (OSError, AttributeError) as error:
-            mend = "run: python -m native.build"
-            warn(f"JSON is read by Python, which is many times slower: the library in C cannot be loaded ({error}); {mend}")
-            _reader = _plain_reader()
-    return _reader
-
-
-def _plain_reader() -> PlainReader:
-    from function.native.json_plain import PlainReader  # 5 ms, for `re`
-
-    return PlainReader()
 
 
 class Array:
@@ -74,7 +32,7 @@ class Array:
 
     def __iter__(self) -> Iterator[object]:
         if self.shape is not None:
-            yield from Array(_read(self.document.span(self.index), trees=False), 0)
+            yield from Array(read(self.document.span(self.index), trees=False), 0)
             return
         at = self.index + 1
         for _ in range(len(self)):
@@ -139,7 +97,7 @@ def parse(body: Buffer | Object) -> Object:
     if text[:3] == _BYTE_ORDER_MARK:
         text = text[3:]
     try:
-        root = value_at(_read(text), 0)
+        root = value_at(read(text), 0)
     except JsonError as error:
         # A large body is not read a second time, which takes 24 ms a megabyte.
         place = f"{error} at byte {error.position}"
@@ -150,26 +108,8 @@ def parse(body: Buffer | Object) -> Object:
     return root
 
 
-def _read(text: memoryview, *, trees: bool = True) -> Document:
-    """The document of a text, once the memory budget has room for its values. JsonError."""
-    values = reader().count(text)
-    for room, cost in reader().attempts[0 if trees else -1 :]:
-        # A digit and a comma: there are no shorter values. Where even they would hardly matter, they are not counted.
-        hold = LIMITS.hold(values * cost if text.nbytes // 2 * cost >= LIMITS.share else 0, "this JSON")
-        try:
-            document = reader().read(text, min(values, room or values), values if trees else 0)
-        except BaseException as error:
-            hold.release()
-            if not isinstance(error, TooManyValuesError):
-                raise
-        else:
-            document.hold = hold
-            return document
-    raise AssertionError  # the last attempt has room for all
-
-
 def _reason(text: bytes, otherwise: str) -> str:
-    """What is wrong and where, in the standard library's words, which Python users know; `otherwise` where it has none."""
+    """What is wrong and where, in the standard library's words, which Python users know; `otherwise` without them."""
     import json
 
     def not_a_number(literal: str) -> None:

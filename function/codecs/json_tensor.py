@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from function.codecs.json_body import Array, describe, reader
+from function.codecs.json_body import Array, describe
+from function.codecs.json_reader import reader
 from function.errors import invalid
 from function.tensor import DATATYPES, Tensor, element_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from typing_extensions import Buffer
@@ -62,9 +62,7 @@ def _from_tree(name: str, datatype: str, data: Array, count: int) -> Buffer:
     return packed if code != "e" else struct.pack(f"<{count}e", *memoryview(packed).cast("d"))
 
 
-def _other_shape(
-    name: str, datatype: str, shape: tuple[int, ...], data: Array, found: tuple[int, ...]
-) -> PredictError:
+def _other_shape(name: str, datatype: str, shape: tuple[int, ...], data: Array, found: tuple[int, ...]) -> PredictError:
     """The refusal of a tree of shape `found`: its branches are alike, so the first one of a level tells."""
     for depth, size in enumerate(shape):
         if depth == len(found):

@@ -71,7 +71,8 @@ class Kernel:
         return Document(text, table, table).number(0)
 
     def convert(self, text: memoryview, at: int, count: int, code: str) -> tuple[bytearray, int, int]:
-        """The `count` numbers of the tree that begins at `at`, as struct's type `code`: one of bBhHiIqQd?, or e: doubles within FP16.
+        """The `count` numbers of the tree that begins at `at`, as struct's type `code`: one of bBhHiIqQd?, or e, which
+        gives doubles that FP16 has room for.
 
         Then the first that does not fit: its index, and its place in the text; `count` and anything where all fit.
         """

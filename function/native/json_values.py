@@ -2,8 +2,8 @@
 
 Each value has 16 bytes: a tag, whose lowest byte is the kind and whose others are the number of an array's elements, an
 object's pairs, a string's bytes or a tree's dimensions; and a payload: the number, where a string or tree begins in the
-text, or for an array or object the number of the value after it. Elements follow their array at once, an object's keys and
-values in turn. A tree (NUMBERS) is an array of numbers whose branches are all alike; 2 and a value for each dimension.
+text, or for an array or object the number of the value after it. Elements follow their array at once, an object's keys
+and values in turn. A tree (NUMBERS) is an array of numbers whose branches are all alike: native/json.c has its layout.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from array import array
+    from typing import Any
 
     from function.limits import Hold
 
@@ -66,7 +67,7 @@ class Document:
         self.text, self.floats = text, floats
         self.hold: Hold | None = None  # of the memory budget; it ends with the document
         self._bytes = memoryview(values).cast("B")
-        self._words, self._integers, self._reals = (self._bytes.cast(code) for code in "Qqd")
+        self._words, self._integers, self._reals = self._bytes.cast("Q"), self._bytes.cast("q"), self._bytes.cast("d")
 
     def __del__(self) -> None:
         if self.hold:
@@ -89,8 +90,9 @@ class Document:
 
     def number(self, index: int) -> int | float:
         """The value of a UINT, SINT or REAL."""
-        views = {UINT: self._words, SINT: self._integers, REAL: self._reals}
-        return views[self.kind(index)][2 * index + 1]
+        views: dict[int, memoryview[Any]] = {UINT: self._words, SINT: self._integers, REAL: self._reals}
+        number: int | float = views[self.kind(index)][2 * index + 1]
+        return number
 
     def after(self, index: int) -> int:
         """The value that follows `index` and all that is in it."""

@@ -22,7 +22,7 @@ FLOAT_MAX_MIDDLE = 3.4028235677973366e38  # what rounds to infinity
 SPACES = ("", "", "", " ", "  ", "\n", "\t \r\n")
 
 
-def number(rng: random.Random) -> str:
+def number(rng: random.Random) -> str:  # noqa: PLR0911  (a form each)
     """One JSON number's text: ordinary, of awkward form, or close to the middle between two floats or doubles."""
     kind = rng.randrange(12)
     if kind < 3:
@@ -41,7 +41,8 @@ def number(rng: random.Random) -> str:
         value = struct.unpack("<d", rng.randbytes(8))[0]
         return repr(value) if math.isfinite(value) else "-0.0"
     if kind == 9:  # the middle of two floats, as a double has it, and its neighbours
-        middle = struct.unpack("<d", struct.pack("<Q", rng.randint(0x36A, 0x47F) << 52 | rng.getrandbits(23) << 29 | 1 << 28))[0]
+        bits = rng.randint(0x36A, 0x47F) << 52 | rng.getrandbits(23) << 29 | 1 << 28
+        middle = struct.unpack("<d", struct.pack("<Q", bits))[0]
         return repr(math.nextafter(middle, rng.choice([-math.inf, middle, math.inf])))
     if kind == 10:  # the middle of two doubles with all its digits, or a digit more or less
         low = abs(struct.unpack("<d", rng.randbytes(8))[0])
@@ -60,7 +61,7 @@ def number(rng: random.Random) -> str:
 
 def array(rng: random.Random) -> tuple[str, tuple[int, ...]]:
     """The text of an array of 8 numbers or more, and its shape."""
-    shape = tuple(rng.randint(1, 4) for _ in range(rng.randint(0, 3))) + (rng.randint(8, 24),)
+    shape = (*(rng.randint(1, 4) for _ in range(rng.randint(0, 3))), rng.randint(8, 24))
 
     def level(depth: int) -> str:
         if depth == len(shape):
@@ -107,7 +108,7 @@ def check(kernel: Kernel, text: str, shape: tuple[int, ...]) -> None:
 
 def run(arrays: int, seed: int) -> int:
     """Checks so many arrays; returns how many numbers they had."""
-    rng, kernel, numbers = random.Random(seed), Kernel(), 0  # noqa: S311
+    rng, kernel, numbers = random.Random(seed), Kernel(), 0
     for _ in range(arrays):
         text, shape = array(rng)
         check(kernel, text, shape)

@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function.codecs import compression, json_body, json_tensor, raw_tensor
+from function.codecs import compression, json_body, json_reader, json_tensor, raw_tensor
 from function.errors import PredictError
-from function.messages import LARGE_BODY
 from function.native.json_kernel import Kernel
 from function.native.json_plain import PlainReader
 from function.tensor import DATATYPES, Tensor
@@ -48,7 +47,7 @@ INTEGERS = [name for name in NUMPY if "INT" in name]
 def reader(request: pytest.FixtureRequest) -> Iterator[None]:
     """All of this holds with the kernel in C, and without it."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(json_body, "_reader", request.param())
+        patched.setattr(json_reader, "_reader", request.param())
         yield
 
 
