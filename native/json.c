@@ -81,7 +81,7 @@ static Text other_number(Text p, Text end, float *result, int *overflow) {
 #include <cpuid.h>
 #define NAME sse41
 #define TARGET SSE41
-#define LEADING leading_digits_sse
+#define DIGITS digits_sse
 #define SIXTEEN sixteen_digits_sse
 #include "tree.h"
 
@@ -92,7 +92,7 @@ static int best_path(void) {
 #elif defined(__aarch64__)
 #define NAME neon
 #define TARGET
-#define LEADING leading_digits_neon
+#define DIGITS digits_neon
 #define SIXTEEN sixteen_digits_neon
 #include "tree.h"
 

@@ -1,5 +1,5 @@
-// Sixteen digits at once. (AVX2 classifies 32 in one step, and was no faster: docs/decisions.md.) Each path gives `leading_digits`, how many of 32 bytes are digits before the first that is none
-// (the first 16 exactly, up to 31 in all), and `sixteen_digits`, the value of the first `count` of 16, zeros behind them.
+// For each path: which of 32 bytes are digits, a bit for each; and the value of the first `count` of 16 digits, zeros
+// behind them. (AVX2 classifies 32 bytes in one step, and was no faster: docs/decisions.md.)
 #ifndef SIMD_H
 #define SIMD_H
 
@@ -22,14 +22,12 @@ static inline SSE41 uint64_t sixteen_digits_sse(Text p, unsigned count) {
     return (both & 0xffffffff) * 100000000 + (both >> 32);
 }
 
-static inline SSE41 uint32_t digits_sse(Text p) {
+static inline SSE41 uint32_t sixteen_bits_sse(Text p) {
     __m128i v = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8('0'));
     return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(9)), v));
 }
 
-static inline SSE41 unsigned leading_digits_sse(Text p) {
-    return (unsigned)__builtin_ctz(~(digits_sse(p) | digits_sse(p + 16) << 16) | 0x80000000u);
-}
+static inline SSE41 uint32_t digits_sse(Text p) { return sixteen_bits_sse(p) | sixteen_bits_sse(p + 16) << 16; }
 
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -42,17 +40,15 @@ static inline uint64_t sixteen_digits_neon(Text p, unsigned count) {
     return vgetq_lane_u64(eights, 0) * 100000000 + vgetq_lane_u64(eights, 1);
 }
 
-static inline unsigned sixteen_leading_neon(Text p) {
-    uint8x16_t other = vcgtq_u8(vsubq_u8(vld1q_u8(p), vdupq_n_u8('0')), vdupq_n_u8(9));
-    uint64_t nibbles = vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(other), 4)), 0);
-    return nibbles ? (unsigned)__builtin_ctzll(nibbles) / 4 : 16;
+static inline uint8x16_t bits_neon(Text p) {
+    const uint8x16_t weights = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+    return vandq_u8(vcleq_u8(vsubq_u8(vld1q_u8(p), vdupq_n_u8('0')), vdupq_n_u8(9)), weights);
 }
 
-static inline unsigned leading_digits_neon(Text p) {
-    unsigned count = sixteen_leading_neon(p);
-    if (count < 16) return count;
-    count += sixteen_leading_neon(p + 16);
-    return count < 31 ? count : 31;
+static inline uint32_t digits_neon(Text p) {
+    uint8x16_t sums = vpaddq_u8(bits_neon(p), bits_neon(p + 16));
+    sums = vpaddq_u8(sums, sums);
+    return vgetq_lane_u32(vreinterpretq_u32_u8(vpaddq_u8(sums, sums)), 0);
 }
 #endif
 #endif

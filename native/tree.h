@@ -1,16 +1,16 @@
-// Included once for each path, with NAME, TARGET and, but for the portable one, LEADING and SIXTEEN defined.
+// Included once for each path, with NAME, TARGET and, but for the portable one, DIGITS and SIXTEEN defined.
 
-#ifdef LEADING
+#ifdef DIGITS
 // The float of a number such as -0.6871640682220459, whose end has to be looked at by the caller; NULL for any other form
-// and for the few whose first 16 digits do not decide. Reads up to 35 bytes.
+// and for the few whose first 16 digits do not decide. Reads 32 bytes.
 static inline TARGET Text GLUE(short_number_, NAME)(Text p, float *result) {
-    uint32_t negative = *p == '-';
-    p += negative;
-    uint32_t whole = (uint8_t)(p[0] - '0');
-    if (__builtin_expect(whole > 9 || p[1] != '.', 0)) return NULL;
-    unsigned length = LEADING(p + 2), first = length < 16 ? length : 16;
-    if (__builtin_expect(length == 0 || length > 30 || (p[2 + length] | 32) == 'e', 0)) return NULL;
-    uint64_t w = whole * 10000000000000000u + SIXTEEN(p + 2, first);
+    // Where a number ends is what the next one waits for: one load, and few steps from there.
+    uint32_t negative = *p == '-', digits = DIGITS(p) >> negative;
+    uint32_t length = (uint32_t)__builtin_ctz(~(digits >> 2)); // of what follows the point
+    Text point = p + negative + 1, next = point + 1 + length;
+    if (__builtin_expect((digits & 3) != 1 || *point != '.' || length == 0 || negative + length == 30, 0)) return NULL;
+    if (__builtin_expect((*next | 32) == 'e', 0)) return NULL;
+    uint64_t w = (uint64_t)(point[-1] - '0') * 10000000000000000u + SIXTEEN(point + 1, length < 16 ? length : 16);
     // The number is from w to w+1 times 1e-16. Two doubles around it, each three units in the last place away, that are
     // one float leave no doubt: the double nearest to it is between them.
     double low = (double)(int64_t)w * (1e-16 * (1 - 8e-16));
@@ -21,7 +21,7 @@ static inline TARGET Text GLUE(short_number_, NAME)(Text p, float *result) {
     memcpy(&bits, &value, 4);
     bits |= negative << 31;
     memcpy(result, &bits, 4);
-    return p + 2 + length;
+    return next;
 }
 #endif
 
@@ -41,10 +41,11 @@ open: // p is at a bracket
     if (*p == '[') goto open;
     if (leaves ? leaves != depth : deepest > depth) goto no;
     leaves = depth;
+    uint64_t before = count;
     for (;;) {
         if (count == room) goto no;
         Text next = NULL;
-#ifdef LEADING
+#ifdef DIGITS
         if (end - p >= 40) next = GLUE(short_number_, NAME)(p, floats + count);
         if (__builtin_expect(!next, 0))
 #endif
@@ -53,7 +54,6 @@ open: // p is at a bracket
             if (!next) goto no;
         }
         count++;
-        lengths[depth - 1]++;
         p = next;
         if (p < end && *p == ',') p++;
         else {
@@ -61,10 +61,14 @@ open: // p is at a bracket
             if (p == end || *p != ',') break;
             p++;
         }
-        if (end - p > 1 && *p == ' ') p++;
+        if (end - p > 1 && *p == ' ') {
+            p++;
+            __asm__("" : "+r"(p)); // a branch, which the CPU guesses; a conditional move would have the rest wait for it
+        }
         if (p < end && *p <= ' ') p = skip_space(p, end);
         if (p == end || *p == '[') goto no;
     }
+    lengths[depth - 1] = count - before;
     if (p == end || *p != ']') goto no;
 close: // p is at a closing bracket
     depth--;

@@ -168,6 +168,17 @@ def test_a_model_that_is_not_prepared_is_refused(tmp_path: Path, digits_prepared
         stage.function(tmp_path / "again", [str(folder)], None)
 
 
+def test_a_package_without_the_json_reader_says_so(tmp_path: Path, digits_prepared: Path) -> None:
+    stage.function(tmp_path, ["digits"], None)
+    for library in (tmp_path / "function" / "native").glob("*.so"):
+        library.unlink()
+    (tmp_path / "function" / "native" / "json-aarch64.so").write_bytes(b"")
+    (line,) = stage.missing_kernels(tmp_path)
+    assert line.startswith("no JSON reader in C for x86_64: ")
+    assert line.endswith("run: make kernels")
+    assert stage.missing_kernels(tmp_path, ["arm64"]) == []
+
+
 def test_the_function_goes_without_the_server_and_the_raw_model(tmp_path: Path, digits_prepared: Path) -> None:
     (line,) = stage.function(tmp_path, ["digits"], None)
     assert "portable" in line
