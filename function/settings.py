@@ -70,9 +70,7 @@ class Settings:
     memory_limit_bytes = _number(
         "MEMORY_LIMIT_BYTES", "memory that the process may have; 0: Lambda's figure, or the cgroup's limit"
     )
-    json_kernel = _switch(
-        "JSON_KERNEL", "1: JSON is read by the library in C; 0: by Python, many times slower", default=True
-    )
+    json_kernel = _number("JSON_KERNEL", "1: JSON is read by the library in C; 0: by Python, many times slower", 1)
     queue_size = _number("QUEUE_SIZE", "server: requests that may wait for a thread; more are answered 503", 64)
     model_uri = _text("MODEL_URI", "s3://bucket/key/ of one published model, fetched as MODEL_NAME; empty: none")
     model_cache = _text(
