@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from function.engine.registry import Models
+from function.errors import PredictError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,13 +50,18 @@ class Inference:
     ) -> Response:
         """What `encode` makes of the model's answer to what `decode` made of the body.
 
-        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder.
+        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder;
+        UNAVAILABLE when another build than the one of `metadata` answers to the name by then: the body was checked
+        against that one, and so were the version in the path and the stored answers.
         """
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
             decoded = decode()
-            exchange.request.body, exchange.request.document = b"", None  # their memory is of more use to the inference
+            exchange.request.body, exchange.request.document = b"", None  # frees their memory for the inference
         model = loading()
+        if model.metadata.fingerprint != metadata.fingerprint:
+            message = f"model {metadata.name!r} was replaced while this request was read; ask again"
+            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
         with exchange.phase("infer"):
             outputs = model.run(decoded.inputs, decoded.output_names)
         with exchange.phase("encode"):

@@ -63,10 +63,8 @@ def zig(architecture: str) -> list[str]:
         found = python.exists() and subprocess.run([python, "-c", "import ziglang"], capture_output=True, check=False)
         if found and found.returncode == 0:
             return [str(python), "-m", "ziglang", "cc", "-target", f"{architecture}-linux-gnu.{GLIBC}"]
-    raise BuildError(
-        f"there is no C compiler for {architecture}; install one (Debian: apt-get install gcc), or the ziglang "
-        f"package: make {ZIG.relative_to(HERE.parent)}/.ready"
-    )
+    mend = "install one (Debian: apt-get install gcc), or the ziglang package: make kernels"
+    raise BuildError(f"there is no C compiler for {architecture}; {mend}")
 
 
 def powers() -> str:

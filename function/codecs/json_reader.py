@@ -44,8 +44,7 @@ def read(text: memoryview, *, trees: bool = True) -> Document:
     """The document of a text, once the memory budget has room for its values. JsonError."""
     values = reader().count(text)
     for room, cost in reader().attempts[0 if trees else -1 :]:
-        # A digit and a comma: there are no shorter values. Where even they would hardly matter, they are not counted.
-        hold = LIMITS.hold(values * cost if text.nbytes // 2 * cost >= LIMITS.share else 0, "this JSON")
+        hold = LIMITS.hold(values * cost, "this JSON", "send less at a time, or tensors as binary data")
         try:
             document = reader().read(text, min(values, room or values), values if trees else 0)
         except BaseException as error:

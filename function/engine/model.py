@@ -1,4 +1,4 @@
-"""Loaded models: each built once, on first need, whoever asks first; and what they answer."""
+"""One loaded model: the artifact that was chosen, the sessions over it, and what they answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Model:
     def __init__(self, metadata: Metadata, settings: Settings) -> None:
         """PredictError UNAVAILABLE, with the reason and the command that mends it, when it cannot be loaded."""
         from function.engine.session import Session
-        from function.native import ort_capi  # loading the library is most of a load: not before it is needed
+        from function.native import ort_capi  # loads ctypes and later ONNX Runtime: not before a model is needed
 
         self.metadata = metadata
         try:
@@ -37,7 +37,7 @@ class Model:
             ort_capi.get_library()
         except MemoryError as error:
             raise self._out_of_memory(error) from error
-        except ort_capi.OrtError as error:  # it says how to mend the installation; preparing again would not
+        except ort_capi.OrtError as error:  # the installation is broken: its message says how to mend it
             raise PredictError("UNAVAILABLE", f"ONNX Runtime cannot be loaded: {error}") from error
         threads = settings.intra_op_threads or cpu.count(settings.function_memory_mb)
         self._graphs: dict[str, Session] = {}

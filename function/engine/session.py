@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 OPTIMISE_NONE, OPTIMISE_BASIC, OPTIMISE_ALL = 0, 1, 99  # GraphOptimizationLevel
-_STRING = DATATYPES["BYTES"].onnx
 _CONFIG = {  # measured in docs/decisions.md
-    b"session.use_env_allocators": b"1",  # the arena that ort_api made
+    b"session.use_env_allocators": b"1",  # the arena that ort_capi.Library made
     b"session.intra_op.allow_spinning": b"0",  # spinning burns billed CPU after the answer
     b"session.use_device_allocator_for_initializers": b"1",  # weights outside the arena
 }

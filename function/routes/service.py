@@ -17,12 +17,6 @@ def index(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str
     return json_response(200, {"name": "zeroserve", "version": VERSION, "message": message})
 
 
-def openapi(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
-    from function.routes import openapi  # never on the way of an inference
-
-    return Response(200, {"Content-Type": "application/json"}, openapi.document(VERSION))
-
-
 def health(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
     return json_response(200, {"status": "ok"})
 

@@ -17,9 +17,9 @@ from function.server.graceful import Server
 from function.server.lobby import Lobby
 from function.server.uvicorn_protocol import Protocol
 
-THREAD_STACK = 1024 * 1024  # bytes; by default 8 MiB for each thread count as data, though hardly any is touched
-MOST_FILES = 65_536  # a connection takes a few KB: more of them than this would be memory, not descriptors
-SPARE_FILES = 64  # for the model, the pictures' and the cache's files and sockets
+THREAD_STACK = 1024 * 1024  # bytes; the default, 8 MiB a thread, counts towards RLIMIT_DATA though hardly any is used
+MOST_FILES = 65_536  # each connection takes a few KB: beyond this, memory and not descriptors is the limit
+SPARE_FILES = 64  # descriptors for the model's files and the cache's sockets
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         sys.exit(f"error: {error.message}")
     limit_data()
     files = raise_file_limit()
-    backlog = min(2048, files // 4)  # so many may be accepted before the first of them is looked at
+    backlog = min(2048, files // 4)  # uvloop accepts so many in one go, before we can close any
     config = uvicorn.Config(
         app,
         host=arguments.host,

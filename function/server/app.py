@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from function.app import App
 from function.errors import PredictError
-from function.exchange import Exchange, Trace
+from function.exchange import Exchange
 from function.messages import Request, error_response, parsed_query, unquoted
 from function.native import cpu
 from function.observability.prometheus import Metrics
@@ -59,18 +59,17 @@ class AsgiApp:
             return
         headers = _joined(scope["headers"])
         request = Request(scope["method"], scope["path"], {}, headers, b"")
-        exchange = Exchange(request, request_id=headers.get("x-request-id"))
+        exchange = Exchange(request, request_id=headers.get("x-request-id"), xray=headers.get("x-amzn-trace-id"))
         try:
             request.path, request.query = _path(scope), _query(scope)
             if request.method == "POST":
                 await self._post(exchange, scope, receive)
-            else:  # never behind an inference
+            else:  # on the event loop: it must not wait for an inference
                 self._core.respond(exchange)
         except PredictError as error:
             exchange.response = error_response(error)
             if isinstance(error, RefusedError):
                 self.metrics.refused(error.reason)
-        exchange.trace = Trace(headers.get("traceparent"), headers.get("x-amzn-trace-id"))
         finish(exchange)
         report(self._settings, exchange)
         self.metrics.observe(exchange)

@@ -26,7 +26,8 @@ class Conversation(Owner):
         self.pipeline: deque[tuple[Cycle, Any]] = deque()  # type: ignore[assignment]  # newest at the left
         self.lobby = self.server_state.lobby  # type: ignore[attr-defined]
         self._in_head = False
-        self._ended = self._discarding = False  # the client sends no more; what it sends is not read any more
+        self._ended = False  # the client sends no more
+        self._discarding = False  # what it still sends is dropped
         self._unsent = 0
         self._serving: Cycle | None = None
         self._refusal: BadRequestError | None = None  # to be sent when all requests before it are answered
@@ -88,7 +89,7 @@ class Conversation(Owner):
         """Answers what cannot be read on, after the requests before it, and closes the connection."""
         self.lobby.refused(refusal.reason)
         self._discarding, self._in_head = True, False
-        if self._busy() and self.cycle.more_body:  # it is this request's body that is broken
+        if self._busy() and self.cycle.more_body:  # the broken bytes are of this request's body
             if self.pipeline:
                 self.pipeline.popleft()
             else:

@@ -93,7 +93,7 @@ class Cycle(RequestResponseCycle):
         try:
             arrival.check()
             await receiver.ended.wait()
-        except BaseException:  # it is refused: what still comes is no request
+        except BaseException:  # refused: what the client still sends of this body must not be parsed as a request
             self.transport.set_protocol(self._http)
             raise
         if self.disconnected:
@@ -107,7 +107,7 @@ class Cycle(RequestResponseCycle):
             self._start = message
             return
         if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()  # a client that asks on and does not read
+            await self.flow.drain()  # the client sends requests and does not read the answers
         if self.disconnected:
             return
         body: bytes = message["body"]  # type: ignore[typeddict-item]

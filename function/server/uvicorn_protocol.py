@@ -24,8 +24,8 @@ class Protocol(Conversation):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._muted = False  # the parser is told what it knows already
-        self._untold = self._head = 0  # bytes: read since the parser last told of something; of this head
+        self._muted = False  # the parser is only being brought to a state again: its callbacks are ignored
+        self._untold = self._head = 0  # bytes since the parser's last callback; bytes of this head
 
     def data_received(self, data: bytes) -> None:
         """Bytes of any part of a request. What the parser takes without telling of it is bounded: it may keep it."""
@@ -62,7 +62,7 @@ class Protocol(Conversation):
         self._head += size
         if size > HEADER or self._head > HEAD or len(self.headers) >= HEADERS:
             raise too_long(line_is_there=True)
-        if not self._in_head:  # it stands behind a chunked body
+        if not self._in_head:  # a trailer, behind a chunked body
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":

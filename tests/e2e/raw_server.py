@@ -12,13 +12,12 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection
 from typing import TYPE_CHECKING
 
 from infra import processes
 from tests import support
-from tests.contract.client import Answer
-from tests.e2e.http_client import ask
+from tests.answer import Answer
+from tests.e2e.http_client import ask, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +39,7 @@ class RawServer:
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self) -> socket:
-        return create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return connect(self.url)
 
     def sends(self, *pieces: bytes) -> socket:
         """A connection on which `pieces` have been sent."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench import cache, payloads, results, servers
+from bench.cold import benchmark as cold
+from bench.cold import summary
 from bench.load import benchmark as load
 from bench.load import ladder, slots
 from bench.load.tally import FLOOR
@@ -93,3 +97,49 @@ def test_a_server_that_does_not_start_says_why(digits: Manifest) -> None:
 def test_the_cache_benchmark_takes_its_server_along_when_it_fails() -> None:
     program = "from bench import cache\nwith cache.valkey():\n    raise SystemExit(3)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False).returncode == 3
+
+
+def test_one_round_of_cold_starts_gives_a_whole_result_file(digits_prepared: Path, tmp_path: Path) -> None:
+    model = manifest.read(digits_prepared / "digits")
+    names = ("zeroserve-rie", "zeroserve-process", "ort-floor")
+    found, files = cold.bench(model, names, ("binary", "jpeg"), runs=1)
+    results.write(tmp_path / "cold_start.json", found)
+    assert results.read(tmp_path / "cold_start.json") == found
+    assert summary.cells(found) == {"binary": list(names), "jpeg": list(names[:2])}
+    for payload, systems in summary.cells(found).items():
+        for system in systems:
+            total = results.p50(found, system, payload, "first_prediction_ms")
+            assert total is not None
+            assert sum(summary.phases(found, system, payload).values()) == pytest.approx(total, rel=0.05)
+            assert 20 < (results.p50(found, system, payload, "peak_rss_mb") or 0) < 500
+    assert [entry["to"] for entry in found["ratios"]] == ["ort-floor"]
+    whole, own = (
+        results.p50(found, "zeroserve-process", "binary", f"{kind}files_touched_mb") for kind in ("", "deployed_")
+    )
+    assert 20 < (own or 0) < (whole or 0) < 100
+    assert any(path.name == "weights.bin" for path in files["binary"])
+    assert any("function" in path.parts and path.name.startswith("app.") for path in files["binary"])
+    ET.fromstring(summary.chart(found))
+    assert "zeroserve-process" in summary.table(found)
+    assert "weights.bin" in summary.files_table(found, files)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"errors": {"503": 2}, "p50_ms": 3.0}, ("not every one of 9 requests", "503")),
+        ({"errors": {}, "p50_ms": None}, ("not every one of 9 requests",)),
+    ],
+)
+def test_a_load_with_refusals_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    program = tmp_path / "loadgen"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps({'requests': 9, **found})}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("bench.loadgen.generator.build", lambda: program)
+    payload = payloads.Payload("binary", "/x", {"content-type": "application/octet-stream"}, b"body", [])
+    with pytest.raises(generator.LoadError) as error:
+        generator.Generator(tmp_path).run("http://127.0.0.1:1", payload, 1, requests=9)
+    for word in words:
+        assert word in str(error.value)

@@ -12,6 +12,7 @@ FUNCTION = Path(__file__).parents[2] / "function"
 
 # What is not in the standard library -> the modules that may import it.
 THIRD_PARTY = {
+    "botocore": {"aws.sdk_credentials"},
     "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
     "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image"},

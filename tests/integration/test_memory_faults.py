@@ -74,6 +74,25 @@ resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_IN
 ask(sizes[-1])
 """
 
+# A refused request that was held, with the exchange still there as for a client that takes its time to read.
+REFUSED = """
+import gzip, os, sys
+from function.app import App
+from function.exchange import Exchange
+from function.limits import LIMITS
+from function.messages import Request
+from function.settings import Settings
+app = App(Settings(os.environ))
+body = b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1], "data": [' + b"0," * 1_000_000 + b"0]}]}"
+for headers, sent in (({}, body), ({"content-encoding": "gzip"}, gzip.compress(body))):
+    exchange = Exchange(Request("POST", "/v2/models/tiny/infer", {}, headers, sent))
+    answer = app.respond(exchange)
+    free = LIMITS.budget.take(LIMITS.budget.capacity, 0) and LIMITS.copies.take(LIMITS.copies.capacity, 0)
+    print(answer.status, len(exchange.request.body), answer.error.__traceback__, free)
+    LIMITS.budget.give_back(LIMITS.budget.capacity)
+    LIMITS.copies.give_back(LIMITS.copies.capacity)
+"""
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -103,6 +122,11 @@ def test_mapped_weights_do_not(repository: Path, tmp_path: Path) -> None:
     copied = tmp_path / "models"
     shutil.copytree(repository, copied)
     assert run_program(CUT, "tiny", MODEL_REPOSITORY=str(copied)).returncode == -signal.SIGBUS
+
+
+def test_a_refused_request_keeps_no_memory(repository: Path) -> None:
+    done = run_program(REFUSED, MODEL_REPOSITORY=str(repository), MEMORY_LIMIT_BYTES=str(512 << 20))
+    assert done.stdout == "400 0 None True\n" * 2, done.stderr
 
 
 @pytest.mark.parametrize("verify", ["0", "1"])

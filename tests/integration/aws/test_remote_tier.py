@@ -17,12 +17,14 @@ from function.cache import remote_tier
 from function.cache.remote_tier import FAILURE_THRESHOLD, LARGEST, TIMEOUT_S, RemoteTier
 from function.errors import PredictError
 from function.settings import Settings
-from tests.aws.servers import Valkey
-from tests.contract.client import Answer, Client, new_client
+from tests.contract.client import Client, new_client
+from tests.integration.aws.servers import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.answer import Answer
 
 V2 = "/v2/models/digits/infer"
 
@@ -226,10 +228,9 @@ def test_stopped_in_mid_run_and_back(
         phases = answer.phases
         return answer, (time.perf_counter() - started) * 1000 - sum(phases.get(name, 0) for name in ("decode", "infer"))
 
-    for number in range(5):
-        assert ask(number)[0].status == 200
-    up = caches(capsys)
-    assert up == ["miss", "shared", "miss", "miss", "miss", "miss"]
+    up = [ask(number) for number in range(5)]
+    assert {answer.status for answer, _ in up} == {200}
+    assert caches(capsys) == ["miss", "shared", "miss", "miss", "miss", "miss"]
     valkey.stop()
     monkeypatch.setattr(remote_tier, "TIMEOUT_S", TIMEOUT_S)
     down = [ask(number) for number in range(20)]
@@ -241,7 +242,8 @@ def test_stopped_in_mid_run_and_back(
     assert ask(100)[0].status == 200
     assert ask(100)[0].status == 200
     assert caches(capsys) == ["miss", "shared"]
-    assert statistics.median(added for _, added in down) < 2 * TIMEOUT_S * 1000
+    usual = statistics.median(added for _, added in up)  # what this machine adds today, with the tier in order
+    assert statistics.median(added for _, added in down) < usual + 2 * TIMEOUT_S * 1000
 
 
 def test_a_silent_server_costs_one_bound_and_then_nothing(silent: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,9 @@ from tests.contract.client import Client, new_client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.aws.servers import Proxy
+    from tests.integration.aws.servers import Proxy
 
-EVENTS = Path(__file__).parents[1] / "events"
+EVENTS = Path(__file__).parents[2] / "events"
 SUFFIX = ".prediction.json"
 PNG = base64.b64decode(json.loads((EVENTS / "function_url_base64.json").read_text())["body"])
 REQUEST = json.dumps({"image": base64.b64encode(PNG).decode()})
@@ -331,6 +331,24 @@ def test_a_real_queue_gets_the_bad_messages_back(
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert [m["Body"] for m in sqs.receive_message(QueueUrl=dead).get("Messages", [])] == ["bad"]
     assert len(objects(s3, bucket)) == 2
+
+
+@pytest.mark.parametrize("field", ["bucket", "object"])
+def test_a_name_that_is_no_string_is_refused(digits_prepared: Path, field: str) -> None:
+    deep: Any = "x"
+    for _ in range(3000):
+        deep = {"a": deep}
+    event = eventbridge_event("bucket", "key")
+    event["detail"][field] = {"name": deep, "key": deep}
+    with pytest.raises(Exception, match="a name must be a string, not dict") as caught:
+        new_client(digits_prepared).handler(event, Context())
+    assert type(caught.value).__name__ == "RecordsError"
+
+
+@pytest.mark.parametrize("others", ["text", [5], [{"eventSource": "aws:sqs"}], {}])
+def test_an_event_of_eventbridge_has_no_records(digits_prepared: Path, others: Any) -> None:
+    event = eventbridge_event("bucket", "key", "Object Deleted") | {"Records": others}
+    assert new_client(digits_prepared).handler(event, Context()) == {}
 
 
 @pytest.mark.parametrize("records", [[5], [None], ["x"], [{}], [{"eventSource": 5}], {"a": 1}, "records", 5])

@@ -24,9 +24,9 @@ from tests.contract.client import Client, http_event, new_client
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.aws.servers import Proxy
+    from tests.integration.aws.servers import Proxy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PNG = base64.b64decode(json.loads((ROOT / "tests/events/function_url_base64.json").read_text())["body"])
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away or mount")

@@ -24,14 +24,15 @@ from function.engine import artifact, model_store
 from function.native import cpu
 from infra.emulator import Emulator
 from models import manifest, publish
-from tests.contract.client import Answer, Client, http_event, new_client
+from tests.contract.client import Client, http_event, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.aws.servers import Proxy
+    from tests.answer import Answer
+    from tests.integration.aws.servers import Proxy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PNG = base64.b64decode(json.loads((ROOT / "tests/events/function_url_base64.json").read_text())["body"])
 FAMILY = cpu.family(cpu.flags()) or "portable"
 
@@ -305,7 +306,8 @@ def _authorisation(moto: str) -> Iterator[None]:
         allow(b"inf")
 
 
-def test_no_credentials(published: dict[str, str], nothing: Path) -> None:
+def test_no_credentials(published: dict[str, str], nothing: Path, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("without_credentials")  # `published` has set some
     without = published | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     reason = unavailable(new_client(nothing, **without).post("/classify", PNG))
     assert "there are no AWS credentials: give the function a role" in reason

@@ -12,13 +12,13 @@ import pytest
 
 from infra import venvs
 from infra.emulator import Emulator
-from tests.aws.test_records import PNG, REQUEST, Context, s3_event, sqs_event
 from tests.contract.client import http_event, new_client
+from tests.integration.aws.test_records import PNG, REQUEST, Context, s3_event, sqs_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "log.schema.json"
+SCHEMA = Path(__file__).parents[3] / "docs" / "log.schema.json"
 
 # jsonschema's own environment; prints the problems of each line of standard input.
 VALIDATE = """

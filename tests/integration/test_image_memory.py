@@ -20,10 +20,12 @@ from PIL import Image
 
 from function import limits
 from function.codecs import image_header
-from function.codecs.image import ImageRule, decode, from_base64
+from function.codecs.image import decode, from_base64
 from function.concurrency import Budget
 from function.errors import PredictError
 from function.limits import LIMITS
+from function.tensor import ImageRule
+from tests.hostile import webp_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +100,8 @@ LARGE: dict[str, Any] = {
 # Decodes each file, named by standard input, in a fork of its own; what a fork needs anew is the picture's alone.
 PROBE = """
 import json, os, resource, sys
-from function.codecs.image import ImageRule, decode
+from function.codecs.image import decode
+from function.tensor import ImageRule
 from function.errors import PredictError
 from function.limits import LIMITS
 asked = json.load(sys.stdin)
@@ -106,7 +109,7 @@ how = ImageRule(input="", output="", mean=[], std=[], activation="", layout="", 
                 size=asked["size"], filter=asked["filter"])
 held = [0]
 hold = LIMITS.hold
-type(LIMITS).hold = lambda self, needed, what: held.append(needed) or hold(needed, what)
+type(LIMITS).hold = lambda self, needed, *words: held.append(needed) or hold(needed, *words)
 hold = type(LIMITS).__dict__["hold"] and hold
 for path in asked["warm"]:
     decode(open(path, "rb").read(), how)
@@ -167,6 +170,22 @@ def test_the_peak_is_known_from_the_header(tmp_path: Path, side: int, filter_nam
         assert seen.held < seen.peak * 1.5 + 4 * MIB, found  # or honest pictures are refused
 
 
+def test_the_codes_of_a_lossless_webp_are_counted(tmp_path: Path) -> None:
+    seen = probe(tmp_path, {"groups": webp_groups.picture()}, rule())["groups"]
+    assert seen.status == 200
+    assert seen.peak > 250 * MIB  # of 300 KB and one megapixel
+    assert seen.peak < seen.held * 1.1 < seen.peak * 1.5
+
+
+def test_the_codes_are_no_reason_to_refuse_a_picture(small_budget: int) -> None:
+    noise = Image.effect_noise((1024, 1024), 64).convert("RGB")
+    out = io.BytesIO()
+    noise.save(out, "WEBP", lossless=True, method=0)
+    with LIMITS.hold(5 * MIB, "another", "wait"):
+        assert refusal(out.getvalue()).status == 503
+    assert decode(out.getvalue(), rule(8)).shape == (1, 8, 8, 3)
+
+
 def test_a_thin_strip_counts_its_filter_and_its_rows(tmp_path: Path) -> None:
     strips = {"wide": png((2_000_000, 1), 8, GREY), "tall": png((1, 2_000_000), 8, GREY)}
     for name, seen in probe(tmp_path, strips, rule(filter="lanczos")).items():
@@ -214,7 +233,7 @@ def test_the_coefficients_that_a_jpeg_keeps(head: bytes, coefficients: int) -> N
 def small_budget(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """40 MiB, all of which must be free again at the end."""
     work = 40 * MIB
-    monkeypatch.setattr(LIMITS, "work", work)
+    monkeypatch.setattr(LIMITS, "share", 4 * MIB)
     monkeypatch.setattr(LIMITS, "budget", Budget(work))
     monkeypatch.setattr(limits, "WAIT_S", 0.05)
     yield work
@@ -232,11 +251,13 @@ def test_a_picture_that_never_fits_is_refused(small_budget: int) -> None:
     assert error.status == 413
     assert "this PNG picture of 4000 x 4000 pixels would take 6" in error.message
     assert "40 MiB are there" in error.message
+    assert "send one with fewer pixels" in error.message
+    assert "tensors" not in error.message
 
 
 def test_a_picture_waits_for_its_turn(small_budget: int) -> None:
     body = png((SIDE, SIDE), 8, GREY)
-    with LIMITS.hold(small_budget - 10 * MIB, "another"):
+    with LIMITS.hold(small_budget - 10 * MIB, "another", "wait"):
         assert refusal(body).status == 503
     assert decode(body, rule(8)).shape == (1, 8, 8, 3)
 
@@ -252,12 +273,13 @@ def test_a_damaged_picture_gives_its_memory_back() -> None:
 
 SOAK = """
 import sys, threading
-from function.codecs.image import ImageRule, decode
+from function.codecs.image import decode
+from function.tensor import ImageRule
 from function.errors import PredictError
 from function.limits import LIMITS
 from function.concurrency import Budget
-LIMITS.work = 256 << 20
-LIMITS.budget = Budget(LIMITS.work)
+LIMITS.share = 4 << 20
+LIMITS.budget = Budget(256 << 20)
 how = ImageRule(input="", output="", mean=[], std=[], activation="", layout="", resize="stretch", resize_to=0,
                 size=[224, 224], filter="bilinear")
 bodies = [open(path, "rb").read() for path in sys.argv[1:]]

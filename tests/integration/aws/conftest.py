@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.aws.servers import VALKEY, Proxy, Valkey, moto_server
+from tests.integration.aws.servers import VALKEY, Proxy, Valkey, moto_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +64,16 @@ def variables(moto: str, tmp_path: Path) -> dict[str, str]:
         "AWS_REGION": "us-east-1",
         "MODEL_CACHE": str(tmp_path / "fetched"),
     }
+
+
+@pytest.fixture
+def without_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """boto3's chain finds nothing of this machine; tests may write `credentials` and `config` into `tmp_path`."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ROLE_ARN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture

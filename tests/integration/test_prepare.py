@@ -375,3 +375,10 @@ def test_the_command_fails_with_the_reason(model: manifest.Manifest) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {model.path} has 7 bytes")
     assert "Traceback" not in done.stderr
+
+
+def test_the_command(original: Path) -> None:
+    command = [sys.executable, "-m", "models.verify", str(original)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=support.ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"tiny: {PORTABLE} ok: " in done.stdout

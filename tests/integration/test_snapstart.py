@@ -46,6 +46,7 @@ def test_another_cpu_gets_another_artifact_and_another_library(
 
 
 def test_the_handler_registers_the_check_and_warms_the_model(digits_prepared: object) -> None:
+    pytest.importorskip("snapshot_restore_py", reason="it is Lambda's own, by its runtime client")
     script = (
         "import function.handler as h, snapshot_restore_py as s;"
         "print(h.APP.inference.models.loaded('digits'), [f.__name__ for f, *_ in s.get_after_restore()])"

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ class Valkey:
         self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
+            assert self.process.poll() is None, f"the server ended; another may have taken port {self.port}"
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
@@ -95,11 +96,10 @@ class Proxy:
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 proxy.seen.append((self.command, self.path))
-                connection = http.client.HTTPConnection(proxy.target, timeout=30)
-                connection.request(self.command, self.path, body, dict(self.headers.items()))
-                response = connection.getresponse()
-                content = response.read()
-                connection.close()
+                with closing(http.client.HTTPConnection(proxy.target, timeout=30)) as connection:
+                    connection.request(self.command, self.path, body, dict(self.headers.items()))
+                    response = connection.getresponse()
+                    content = response.read()
                 sent = proxy.misbehave(self.command, self.path, content)
                 pieces = [sent] if isinstance(sent, bytes) else sent
                 length = len(sent) if isinstance(sent, bytes) else len(content)
