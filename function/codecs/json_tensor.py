@@ -11,6 +11,7 @@ from function.tensor import DATATYPES, Tensor, element_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from typing_extensions import Buffer
@@ -41,8 +42,8 @@ def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) ->
         )
     if data.shape is not None:
         raise _other_shape(name, datatype, shape, data, data.shape) if nested else _refusal(name, datatype, 0, data)
-    elements = _rows(name, shape, data) if nested else list(data)
-    return Tensor(datatype, shape, _from_elements(name, datatype, elements))
+    rows = _rows(name, shape, data) if nested else [data]
+    return Tensor(datatype, shape, _from_elements(name, datatype, (element for row in rows for element in row)))
 
 
 def _from_tree(name: str, datatype: str, data: Array, count: int) -> Buffer:
@@ -74,19 +75,20 @@ def _other_shape(name: str, datatype: str, shape: tuple[int, ...], data: Array, 
     return _refusal(name, datatype, 0, data)
 
 
-def _rows(name: str, shape: tuple[int, ...], data: Array) -> list[Any]:
-    """The elements in row-major order, once every array has been found with its length."""
+def _rows(name: str, shape: tuple[int, ...], data: Array) -> list[Array]:
+    """The innermost arrays in row-major order, once every array has been found with its length."""
     if len(data) != shape[0]:
         raise _misshapen(name, shape, 0, 0, len(data))
-    level: list[Any] = [data]
+    level = [data]
     for depth in range(1, len(shape)):
-        arrays = [element for array in level for element in array]
-        for position, found in enumerate(arrays):
+        arrays = list[Array]()
+        for found in (element for array in level for element in array):
             if not isinstance(found, Array) or len(found) != shape[depth]:
                 shown = len(found) if isinstance(found, Array) else describe(found)
-                raise _misshapen(name, shape, depth, position, shown)
+                raise _misshapen(name, shape, depth, len(arrays), shown)
+            arrays.append(found)
         level = arrays
-    return [element for array in level for element in array]
+    return level
 
 
 def _misshapen(name: str, shape: tuple[int, ...], depth: int, position: int, found: int | str) -> PredictError:
@@ -119,16 +121,19 @@ def nested_shape(data: Array) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _from_elements(name: str, datatype: str, elements: list[Any]) -> Buffer | list[bytes]:
-    if not all(_fits(element, datatype) for element in elements):
-        index, element = next(pair for pair in enumerate(elements) if not _fits(pair[1], datatype))
-        raise _refusal(name, datatype, index, element)
+def _from_elements(name: str, datatype: str, elements: Iterable[Any]) -> Buffer | list[bytes]:
+    taken: list[Any] = []
+    for element in elements:
+        if not _fits(element, datatype):
+            raise _refusal(name, datatype, len(taken), element)
+        if datatype == "BYTES":
+            taken.append(element.encode())
+        else:
+            taken.append(_narrow(element) if datatype == "FP32" and type(element) is int else element)
     if datatype == "BYTES":
-        return [element.encode() for element in elements]
-    if datatype == "FP32":
-        elements = [_narrow(element) if type(element) is int else element for element in elements]
+        return taken
     try:
-        return struct.pack(f"<{len(elements)}{DATATYPES[datatype].code}", *elements)
+        return struct.pack(f"<{len(taken)}{DATATYPES[datatype].code}", *taken)
     except OverflowError:
         raise _beyond_fp32(name) from None
 

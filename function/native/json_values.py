@@ -103,13 +103,13 @@ class Document:
 
     def string(self, index: int) -> str:
         """The text of a string."""
-        begin = self.payload(index)
-        text = str(self.text[begin : begin + self.length(index)], "utf-8")
-        if self.kind(index) == STRING:
+        begin, escaped = self.payload(index), self.kind(index) == ESCAPED
+        text = str(self.text[begin : begin + self.length(index) + escaped], "utf-8")
+        if not escaped:
             return text
-        import json  # 7 ms alone, nothing after awslambdaric
+        from json import decoder  # 7 ms alone, nothing after awslambdaric
 
-        unescaped: str = json.loads(f'"{text}"')
+        unescaped: str = decoder.scanstring(text, 0)[0]  # type: ignore[attr-defined]  # it wants the closing quote
         return unescaped
 
     def shape(self, index: int) -> tuple[int, ...]:
