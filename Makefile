@@ -143,6 +143,8 @@ lock: ## resolve the requirement files anew (needs uv)
 	  --extra lambda --extra server --extra aws --extra cli --extra text --extra models --extra dev -c requirements/function.txt -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
 	  --extra lambda --extra server -c requirements/dev.txt -o requirements/image.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
+	  --no-deps -c requirements/dev.txt -o requirements/text.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt

@@ -29,6 +29,10 @@ else:
     malloc.grow_in_large_steps()
 if APP.settings.initialization_type != "on-demand":
     APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
+    if APP.settings.initialization_type == "lambda-managed-instances":
+        from function.engine.idle import Idle
+
+        APP.inference.idle = Idle()
     if APP.settings.initialization_type == "snap-start":
         from function.engine import snapstart
 
@@ -55,6 +59,7 @@ def handler(event: Any, context: Any) -> Any:
     request_id = getattr(context, "aws_request_id", None)
     request, source = Request("", "", {}, {}, b""), "http" if adapter else "direct"
     exchange = Exchange(request, source, request_id, xray=xray_header(), cold=cold)
+    exchange.ends_with(context)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
         APP.respond(exchange)

@@ -26,7 +26,7 @@ def build(out: Path, model: str) -> None:
     architecture = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
     lines = stage.function(out / "task", [model], sys.executable, server=True)
     print("\n".join(lines + stage.missing_kernels(out / "task", [architecture])))
-    stage.layer(out / "python", architecture, version, sys.executable)
+    stage.layer(out / "python", architecture, version, sys.executable, [model])
     lock = ROOT / "requirements" / "image.txt"
     slim.install(rules.RUNTIME, lock, architecture, version, out / "runtime")
     bytecode.compile_tree(out / "runtime", RUNTIME_ROOT, sys.executable)

@@ -67,11 +67,20 @@ RUNTIME = {
     "awslambdaric": _NATIVE,
     "simplejson": Rule(("simplejson/[!t]*.py", "simplejson/*.so"), "its tests are not deployed"),
     "snapshot-restore-py": _PURE,
-    "uvicorn": _PURE,
-    "click": _PURE,
-    "h11": Rule(("h11/[!t]*.py",), "its tests are not deployed"),
     "httptools": _NATIVE,
-    "uvloop": _NATIVE,
+}
+
+# What the layer has where a model takes texts (requirements/text.txt).
+TEXT = {
+    "tokenizers": Rule(
+        (
+            "tokenizers/__init__.py",
+            "tokenizers/*/__init__.py",
+            "tokenizers/implementations/*.py",
+            "tokenizers/tokenizers.abi3.so",
+        ),
+        "function/codecs/text.py reads a tokenizer.json with it; stubs and the page that shows tokens are not deployed",
+    ),
 }
 
 # package -> why nothing of it is deployed
@@ -80,7 +89,4 @@ LEFT_OUT = {
     "protobuf": "only the onnxruntime package needs it",
     "flatbuffers": "only the onnxruntime package needs it",
     "packaging": "only the onnxruntime package needs it",
-    "colorama": "for Windows",
-    "cffi": "for Windows",
-    "pycparser": "for Windows",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from function.codecs.json_reader import read
+from function.codecs.json_reader import read, reader
 from function.errors import invalid
 from function.messages import LARGE_BODY
 from function.native.json_values import ARRAY, FALSE, NULL, NUMBERS, OBJECT, REAL, SINT, TRUE, UINT, JsonError
@@ -10,6 +10,7 @@ from function.native.json_values import ARRAY, FALSE, NULL, NUMBERS, OBJECT, REA
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from typing import Any
 
     from typing_extensions import Buffer
 
@@ -21,20 +22,24 @@ _DEEPEST = 900  # levels that the standard library is asked to read
 
 
 class Array:
-    """A JSON array: `index` is its number in `document`. `shape` is None unless it is a tree, all numbers and alike."""
+    """A JSON array: `index` is its number in `document`. `shape` is None unless it is a tree, all numbers and alike;
+    then it may also be what stands first in that tree, `depth` levels down."""
 
-    __slots__ = ("document", "index", "shape")
+    __slots__ = ("depth", "document", "index", "shape")
 
-    def __init__(self, document: Document, index: int) -> None:
-        self.document, self.index = document, index
-        self.shape = document.shape(index) if document.kind(index) == NUMBERS else None
+    def __init__(self, document: Document, index: int, depth: int = 0) -> None:
+        self.document, self.index, self.depth = document, index, depth
+        self.shape = document.shape(index)[depth:] if document.kind(index) == NUMBERS else None
 
     def __len__(self) -> int:
         return self.document.length(self.index) if self.shape is None else self.shape[0]
 
     def __iter__(self) -> Iterator[object]:
         if self.shape is not None:
-            yield from Array(read(self.document.span(self.index), trees=False), 0)
+            array: Any = Array(read(self.document.span(self.index), trees=False), 0)
+            for _ in range(self.depth):
+                array = array.first()
+            yield from array
             return
         at = self.index + 1
         for _ in range(len(self)):
@@ -43,7 +48,13 @@ class Array:
 
     def first(self) -> object:
         """The first element; None for an empty array."""
-        return next(iter(self), None)
+        if self.shape is None:
+            return next(iter(self), None)
+        if len(self.shape) > 1:
+            return Array(self.document, self.index, self.depth + 1)
+        kernel: Any = reader()  # the one in C: no other makes trees
+        number: int | float = kernel.number(self.document.text, self.document.payload(self.index))
+        return number
 
 
 class Object:

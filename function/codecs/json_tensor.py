@@ -22,10 +22,11 @@ _DEEPEST = 64  # dimensions
 _FP16_OVERFLOW = 65520.0  # the smallest number that IEEE 754 rounding takes to infinity in binary16
 
 
-def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) -> Tensor:
+def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array, *, nullable: bool = False) -> Tensor:
     """The tensor in `data`, which is flat (any shape) or nested exactly as `shape`.
 
-    PredictError (INVALID_ARGUMENT) when a length is not the shape's or an element does not fit the datatype.
+    `nullable`: null is NaN. PredictError (INVALID_ARGUMENT) when a length is not the shape's or an element does not fit
+    the datatype.
     """
     if datatype == "BF16":
         raise invalid(
@@ -43,6 +44,10 @@ def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) ->
     if data.shape is not None:
         raise _other_shape(name, datatype, shape, data, data.shape) if nested else _refusal(name, datatype, 0, data)
     rows = _rows(name, shape, data) if nested else [data]
+    if nullable and not all(type(element) in (int, float) for row in rows for element in row):
+        from function.codecs import values  # only for data with gaps
+
+        return values.packed(name, datatype, shape, [element for row in rows for element in row], nullable=True)
     return Tensor(datatype, shape, _from_elements(name, datatype, (element for row in rows for element in row)))
 
 
@@ -67,9 +72,10 @@ def _other_shape(name: str, datatype: str, shape: tuple[int, ...], data: Array, 
     """The refusal of a tree of shape `found`: its branches are alike, so the first one of a level tells."""
     for depth, size in enumerate(shape):
         if depth == len(found):
-            kernel: Any = reader()
-            number = kernel.number(data.document.text, data.document.payload(data.index))
-            return _misshapen(name, shape, depth, 0, describe(number))
+            first: object = data
+            while isinstance(first, Array):
+                first = first.first()
+            return _misshapen(name, shape, depth, 0, describe(first))
         if found[depth] != size:
             return _misshapen(name, shape, depth, 0, found[depth])
     return _refusal(name, datatype, 0, data)

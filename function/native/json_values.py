@@ -76,6 +76,11 @@ class Document:
     def __len__(self) -> int:
         return len(self._words) // 2
 
+    @property
+    def count(self) -> int:
+        """How many values the text has, the numbers of its trees among them."""
+        return len(self) + len(self.floats) // 4
+
     def kind(self, index: int) -> int:
         """NULL, FALSE, TRUE, UINT, SINT, REAL, STRING, ESCAPED, ARRAY, OBJECT or NUMBERS."""
         return self._bytes[16 * index]

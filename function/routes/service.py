@@ -22,7 +22,7 @@ def health(_inference: Inference, _exchange: Exchange, _parameters: dict[str, st
 
 
 def ready(inference: Inference, _exchange: Exchange, parameters: dict[str, str]) -> Response:
-    inference.metadata(parameters)  # 503 with the reason when the default model is not prepared
+    inference.ready(parameters)  # 503 with the reason when the default model is not prepared
     return json_response(200, {"status": "ready"})
 
 

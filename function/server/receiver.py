@@ -9,9 +9,8 @@ from function.server.intake import ALLOWANCE
 from function.server.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.flow_control import FlowControl
-
     from function.server.arrival import Arrival
+    from function.server.flow import FlowControl
 
 _NOWHERE = memoryview(bytearray(ALLOWANCE))  # where the rest of a refused body is read to
 

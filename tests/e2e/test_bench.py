@@ -7,25 +7,30 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cache, payloads, results, servers
+from bench import cache, gobuild, payloads, results, servers
 from bench.cold import benchmark as cold
 from bench.cold import summary
+from bench.cold.http_systems import SERVER
+from bench.cold.rivals import LWA
 from bench.load import benchmark as load
 from bench.load import ladder, slots
 from bench.load.tally import FLOOR
 from bench.loadgen import generator
 from bench.memory import benchmark as memory
+from bench.peers import launch, lwa
 from bench.servers import OURS
+from function.native import ort_capi
+from infra.emulator import Emulator
+from infra.payload import decode_answer
 from infra.rie import ROOT
 from models import manifest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from models.manifest import Manifest
 
 
@@ -38,6 +43,70 @@ def digits(digits_prepared: Path) -> Manifest:
 def loadgen(capsys: pytest.CaptureFixture[str]) -> None:
     if generator.build() is None:
         pytest.skip(capsys.readouterr().out.strip())
+
+
+@pytest.fixture
+def golambda(capsys: pytest.CaptureFixture[str]) -> Path:
+    binary = launch.build_golambda()
+    if binary is None:
+        pytest.skip(capsys.readouterr().out.strip())
+    return binary
+
+
+@pytest.mark.usefixtures("golambda")
+def test_cold_starts_of_the_rivals_and_of_the_server(digits: Manifest) -> None:
+    names = (*cold.GO_LAMBDAS, SERVER, servers.GO, servers.FASTAPI)
+    document, _ = cold.bench(digits, names, ("json-nested", "binary"), runs=1)
+    results.check(document)
+    found = {payload: set(systems) for payload, systems in summary.cells(document).items()}
+    assert found == {"json-nested": set(names), "binary": set(names) - {servers.FASTAPI}}
+    for payload, systems in summary.cells(document).items():
+        for system in systems:
+            total = results.p50(document, system, payload, "first_prediction_ms")
+            assert total is not None
+            assert sum(summary.phases(document, system, payload).values()) == pytest.approx(total, rel=0.05)
+    assert {(entry["of"], entry["to"]) for entry in document["ratios"]} == {
+        (SERVER, servers.GO),
+        (SERVER, servers.FASTAPI),
+    }
+
+
+@pytest.mark.skipif(not lwa.CACHED.exists(), reason="make bench-cold builds AWS's adapter: minutes of cargo")
+def test_a_cold_start_behind_awss_web_adapter(digits: Manifest) -> None:
+    document, _ = cold.bench(digits, (LWA,), ("json-nested",), runs=1)
+    assert summary.cells(results.check(document)) == {"json-nested": [LWA]}
+
+
+@pytest.mark.parametrize("load", ["init", "overlapped"])
+def test_the_go_lambda_answers_what_it_cannot_serve_with_an_error(digits: Manifest, golambda: Path, load: str) -> None:
+    env = launch.golambda_environ(digits.path, digits.name, Path(ort_capi.find_library()), load)
+    octets = {"content-type": "application/octet-stream"}
+    raw = octets | {"inference-header-content-length": "0"}
+    json_type = {"content-type": "application/json"}
+    requests = [
+        ("/v2/models/digits/infer", raw, b"12345", 400),
+        ("/v2/models/digits/infer", octets, b"12345678", 400),
+        ("/v1/models/digits/infer", json_type, b'{"tensors": {"other": [1]}}', 400),
+        ("/v1/models/digits/infer", json_type, b"{", 400),
+        ("/v1/models/other/infer", json_type, b"{}", 404),
+    ]
+    with Emulator(env=env, command=[str(golambda)]) as emulator:
+        for path, headers, body, status in requests:
+            event = payloads.Payload("json-nested", path, headers, body, []).event()
+            assert decode_answer(emulator.invoke(event)).status == status, (path, body)
+        for payload in payloads.ladder(digits, ["binary", "json-nested"]):
+            payload.check(decode_answer(emulator.invoke(payload.event())))
+
+
+def test_a_go_program_is_built_anew_when_a_module_beside_it_changes(tmp_path: Path) -> None:
+    beside = tmp_path / "beside" / "inner"
+    beside.mkdir(parents=True)
+    (beside / "a.go").write_text("package inner\n")
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "go.mod").write_text("module program\n\nreplace beside => ../beside\n")
+    (tmp_path / "program" / "main.go").write_text("package main\n")
+    found = [path.name for path in gobuild.sources(tmp_path / "program")]
+    assert sorted(found) == ["a.go", "go.mod", "main.go"]
 
 
 @pytest.mark.usefixtures("loadgen")

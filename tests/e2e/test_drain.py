@@ -16,7 +16,7 @@ from tests.e2e.raw_server import PATIENCE, RawServer, post, read_answer, running
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENT = "from function.server import graceful\ngraceful.DRAIN_S = 60.0"  # on a slow machine a second is soon over
+PATIENT = "from function.server import serving\nserving.DRAIN_S = 60.0"  # on a slow machine a second is soon over
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

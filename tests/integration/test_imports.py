@@ -179,3 +179,40 @@ def test_a_tensor_pays_for_our_modules_that_it_needs_alone(tensor: dict[str, Any
 )
 def test_the_list_of_our_modules_notices_an_eager_import(digits_prepared: Path, eager: str) -> None:
     assert f"function.{eager}" in unlisted(after_a_tensor(before=[f"function.{eager}"]))
+
+
+# What a server imports before it answers: none of these, for 2 to 70 ms each.
+NOT_AT_START = {
+    "argparse",
+    "email",
+    "http.client",
+    "multiprocessing",
+    "numpy",
+    "onnxruntime",
+    "random",
+    "ssl",
+    "tempfile",
+    "urllib.parse",
+    "uvicorn",
+    "uvloop",
+}
+SERVER_PROBE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from function.server import __main__ as server
+server.import_serving()
+modules = sorted(sys.modules)
+import http.client, ssl
+assert http.client.HTTPSConnection and ssl.SSLContext
+print(json.dumps(modules))
+"""
+
+
+def test_a_server_starts_with_little_and_can_still_speak_tls() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SERVER_PROBE, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stdout))
+    assert modules & NOT_AT_START == set()
+    assert {"asyncio", "httptools", "function.app"} <= modules

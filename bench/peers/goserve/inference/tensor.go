@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"bytes"
@@ -10,27 +10,27 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// request is a reusable decoding target: {"tensors": {name: nested}} or the legacy {"inputs": nested}.
+// Request is a reusable decoding target: {"tensors": {name: nested}} or the legacy {"inputs": nested}.
 // `decoded` points to a struct that fits one model, so that encoding/json writes numbers straight into
 // typed slices; the slices and the flat buffers keep their memory from one request to the next.
-type request struct {
-	body    bytes.Buffer
+type Request struct {
+	Body    bytes.Buffer
 	decoded reflect.Value
 	flat32  [][]float32
 	flat64  [][]int64
 }
 
-// requestPool hands out the requests of one model.
-type requestPool struct{ pool *sync.Pool }
+// RequestPool hands out the requests of one model.
+type RequestPool struct{ pool *sync.Pool }
 
 // newRequestPool builds the struct type for a model with these inputs. It fails for an element type
 // that GoServe does not document; it documents FLOAT32 and INT64.
-func newRequestPool(inputs []ort.InputOutputInfo) (requestPool, error) {
+func newRequestPool(inputs []ort.InputOutputInfo) (RequestPool, error) {
 	fields := make([]reflect.StructField, len(inputs))
 	for i, info := range inputs {
 		element, err := elementType(info)
 		if err != nil {
-			return requestPool{}, err
+			return RequestPool{}, err
 		}
 		// A model that does not state the rank of an input has no dimensions here: keep the JSON and decode
 		// it when the rank is seen.
@@ -45,18 +45,19 @@ func newRequestPool(inputs []ort.InputOutputInfo) (requestPool, error) {
 		{Name: "Tensors", Type: reflect.StructOf(fields), Tag: `json:"tensors"`},
 		{Name: "Inputs", Type: fields[0].Type, Tag: `json:"inputs"`},
 	})
-	return requestPool{&sync.Pool{New: func() any {
-		return &request{decoded: reflect.New(target), flat32: make([][]float32, len(inputs)),
+	return RequestPool{&sync.Pool{New: func() any {
+		return &Request{decoded: reflect.New(target), flat32: make([][]float32, len(inputs)),
 			flat64: make([][]int64, len(inputs))}
 	}}}, nil
 }
 
-func (p requestPool) get() *request { return p.pool.Get().(*request) }
+// Get takes a request for one decoding; `Put` takes it back.
+func (p RequestPool) Get() *Request { return p.pool.Get().(*Request) }
 
-// put takes a request back, emptied: a JSON null leaves a number as it was, and must not show what an
+// Put takes a request back, emptied: a JSON null leaves a number as it was, and must not show what an
 // earlier client sent.
-func (p requestPool) put(r *request) {
-	r.body.Reset()
+func (p RequestPool) Put(r *Request) {
+	r.Body.Reset()
 	top := r.decoded.Elem()
 	for i := range top.Field(0).NumField() {
 		wipe(top.Field(0).Field(i))
@@ -78,14 +79,17 @@ func wipe(v reflect.Value) {
 	v.SetLen(0)
 }
 
+// Decode reads a JSON body, from Body or from elsewhere.
+func (r *Request) Decode(body []byte) error { return json.Unmarshal(body, r.decoded.Interface()) }
+
 // tensor flattens input i into its contiguous buffer and wraps that, without a copy, for ONNX Runtime.
-func (r *request) tensor(i int, info ort.InputOutputInfo) (ort.Value, error) {
+func (r *Request) tensor(i int, info ort.InputOutputInfo) (ort.Value, error) {
 	nested := r.decoded.Elem().Field(0).Field(i)
 	if nested.Len() == 0 && r.decoded.Elem().Field(0).NumField() == 1 {
 		nested = r.decoded.Elem().Field(1)
 	}
 	if nested.Len() == 0 {
-		return nil, fmt.Errorf("%w: expected a tensor named %q, got none or an empty one", errRequest, info.Name)
+		return nil, fmt.Errorf("%w: expected a tensor named %q, got none or an empty one", ErrRequest, info.Name)
 	}
 	element, err := elementType(info)
 	if err != nil {
@@ -95,7 +99,7 @@ func (r *request) tensor(i int, info ort.InputOutputInfo) (ort.Value, error) {
 		brackets := raw[:len(raw)-len(bytes.TrimLeft(raw, "[ \t\r\n"))]
 		target := reflect.New(nestedType(element, max(1, bytes.Count(brackets, []byte("[")))))
 		if err := json.Unmarshal(raw, target.Interface()); err != nil {
-			return nil, fmt.Errorf("%w: tensor %q: %w", errRequest, info.Name, err)
+			return nil, fmt.Errorf("%w: tensor %q: %w", ErrRequest, info.Name, err)
 		}
 		nested = target.Elem()
 	}
@@ -109,18 +113,18 @@ func wrap[T float32 | int64](nested reflect.Value, info ort.InputOutputInfo, buf
 	var shape ort.Shape
 	for v := nested; v.Kind() == reflect.Slice; v = v.Index(0) {
 		if v.Len() == 0 {
-			return nil, fmt.Errorf("%w: tensor %q has an empty dimension", errRequest, info.Name)
+			return nil, fmt.Errorf("%w: tensor %q has an empty dimension", ErrRequest, info.Name)
 		}
 		shape = append(shape, int64(v.Len()))
 	}
 	for i, expected := range info.Dimensions {
 		if expected > 0 && expected != shape[i] {
-			return nil, fmt.Errorf("%w: tensor %q: expected shape %v, got %v", errRequest, info.Name, info.Dimensions, shape)
+			return nil, fmt.Errorf("%w: tensor %q: expected shape %v, got %v", ErrRequest, info.Name, info.Dimensions, shape)
 		}
 	}
 	flat, ok := flatten((*buffer)[:0], nested, shape)
 	if !ok {
-		return nil, fmt.Errorf("%w: tensor %q is ragged: expected lists of equal length at each depth", errRequest, info.Name)
+		return nil, fmt.Errorf("%w: tensor %q is ragged: expected lists of equal length at each depth", ErrRequest, info.Name)
 	}
 	*buffer = flat
 	return ort.NewTensor(shape, flat)

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, bounded: heads have a size and a time, bodies are left to the app, errors are JSON."""
+"""HTTP/1.1 by httptools' parser, bounded: heads have a size and a time, bodies are left to the app, errors are JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from function.messages import LARGE_BODY
 from function.server.connection import EXTENSION
-from function.server.conversation import Conversation
+from function.server.conversation import Conversation, House
 from function.server.cycle import Cycle
 from function.server.heads import HEAD, HEADER, HEADERS, REQUEST_LINE, checked, reason, too_long
 from function.server.lobby import HEAD_S
@@ -22,8 +22,12 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 class Protocol(Conversation):
     """What is read on a connection. A large body of known length stays in the socket until the app asks for it."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.parser = new_parser(self)
+        self.url, self._expect = b"", False
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.scope: dict[str, Any] = {}
         self._muted = False  # the parser is only being brought to a state again: its callbacks are ignored
         self._untold = self._head = 0  # bytes since the parser's last callback; bytes of this head
 
@@ -41,10 +45,20 @@ class Protocol(Conversation):
         if self._untold > REQUEST_LINE + HEAD and not self._discarding:
             self._refuse(too_long(line_is_there=bool(self.headers)))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        del self.parser  # which knows this object: so no circle is left
+
     def on_message_begin(self) -> None:
         if self._muted:
             return
-        super().on_message_begin()
+        self.url, self.headers, self._expect = b"", [], False
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "scheme": "http",
+            "headers": self.headers,
+        }
         self._in_head, self._untold, self._head = True, 0, 0
         if not self._busy():
             self.lobby.enter(self, HEAD_S)
@@ -66,7 +80,7 @@ class Protocol(Conversation):
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+            self._expect = True
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -80,15 +94,15 @@ class Protocol(Conversation):
         self.cycle = Cycle(
             self,
             length if length > LARGE_BODY else 0,
-            scope=self.scope,
-            expect_100_continue=self.expect_100_continue,
+            self.scope,
+            expect=self._expect,
             keep_alive=self.scope["http_version"] == "1.1" and parser.should_keep_alive(),
         )
-        self.scope["extensions"] = {EXTENSION: self.cycle}  # type: ignore[dict-item]
+        self.scope["extensions"] = {EXTENSION: self.cycle}
         if waits or length > LARGE_BODY:
             self.flow.pause_reading()
         if waits:
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft(self.cycle)
         else:
             if not self.flow.write_paused:
                 self.lobby.leave(self)
@@ -96,13 +110,12 @@ class Protocol(Conversation):
 
     def on_body(self, body: bytes) -> None:
         self._untold = 0
-        if not self.cycle.response_complete:
-            super().on_body(body)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.feed(body)
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():  # else the parser is before the body, which `_ignore_upgrade` will feed
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
+        if self.cycle is not None and not self.parser.should_upgrade():  # else it is before the body, which
+            self.cycle.whole()  # `_ignore_upgrade` will feed
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Another protocol is offered and not taken (RFC 9110, 7.8): a parser without that offer reads the body."""
@@ -118,7 +131,8 @@ class Protocol(Conversation):
     def resume(self) -> None:
         """A receiver is done. The parser knows nothing of what it received, so the next request gets a new one."""
         self.parser = new_parser(self)
-        self.cycle.more_body = False  # before anything that follows the body, an end of the connection for one
+        if self.cycle is not None:
+            self.cycle.more_body = False  # before anything that follows the body, an end of the connection for one
         self.transport.set_protocol(self)
 
 
