@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 
 from function.errors import PredictError
+from function.native import cjson
 from function.tensor import ImageRule, Spec
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
     try:
         with open(path, "rb") as file:
             content = file.read()
-        metadata = Metadata(folder, _checked(json.loads(content), FORMAT), zlib.crc32(content))
+        metadata = Metadata(folder, _checked(cjson.loads(content), FORMAT), zlib.crc32(content))
     except (FileNotFoundError, NotADirectoryError):
         # What is deployed has no model.toml, but prepared/ is there even when model.json is not.
         if _has_manifest(os.path.dirname(folder)) or os.path.isdir(folder):
