@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from function.codecs import compression
+from function.codecs import compression, json_reader
 from function.errors import PredictError
 from function.inference import Inference
 from function.limits import LIMITS
@@ -27,6 +27,7 @@ class App:
     def __init__(self, settings: Settings, workers: int = 1) -> None:
         """`workers` requests are worked on at a time."""
         LIMITS.configure(settings, workers)
+        json_reader.configure(settings)
         self.settings = settings
         self.inference = Inference(settings)
         self._results: ResultCache | None = None
