@@ -51,7 +51,7 @@ class App:
                 request.body = b""  # such bodies mean nothing, nor does what their headers say
             encoding = request.headers.get("content-encoding", "") if request.method == "POST" else ""
             length = len(request.body)
-            if encoding:
+            if encoding.strip().lower() not in ("", "identity"):
                 length = compression.largest(request.body, encoding, LIMITS.largest_body)
             elif length > LIMITS.largest_body:
                 raise PredictError(
