@@ -84,6 +84,14 @@ class Settings:
     result_cache_url = _text(
         "RESULT_CACHE_URL", "their second tier: dynamodb://table, redis(s):// or valkey(s)://host:port; empty: none"
     )
+    features_url = _text(
+        "FEATURES_URL", "near store of entity features: redis(s)://, valkey(s)://host:port or dynamodb://; empty: none"
+    )
+    features_database_url = _text(
+        "FEATURES_DATABASE_URL", "their database: postgresql://user[:password]@host[:port]/database; empty: none"
+    )
+    features_cache_bytes = _number("FEATURES_CACHE_BYTES", "memory for entity features", 16 * 1024 * 1024)
+    features_deadline_ms = _number("FEATURES_DEADLINE_MS", "how long a request waits for its entity features", 20)
     aws_endpoint_url = _text("AWS_ENDPOINT_URL", "another S3 and DynamoDB than AWS's, such as http://127.0.0.1:5000")
     # Set by AWS Lambda, ECS or EKS:
     function_name = _text("AWS_LAMBDA_FUNCTION_NAME", "names the metrics; empty: not on Lambda, no EMF")
