@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,18 +34,26 @@ run: $(READY) ## classify a picture in the function inside the Lambda emulator (
 serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
 	@$(PY) -m infra.serve --model "$(MODEL)" --port "$(PORT)"
 
-check: lint ## lint and the unit tests, two minutes
+check: lint ## lint and the unit tests, under a minute
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q tests/unit --deselect tests/unit/test_qemu.py
+	$(PY) -m pytest -q -p tests.core_only tests/unit
 
-coverage: $(READY) ## branch coverage of the unit tests
+# Those that reach function/ most for their time; each server that they start is measured as well.
+COVERED := tests/unit tests/contract tests/integration/aws tests/e2e/test_connections.py tests/e2e/test_drain.py \
+  tests/e2e/test_large_bodies.py tests/e2e/test_slow_senders.py tests/e2e/test_server_telemetry.py
+
+coverage: $(READY) ## branch coverage of function/ by unit, contract and server tests
 	$(PY) -m models.prepare digits
-	$(PY) -m coverage run --branch --source function -m pytest -q tests/unit
-	$(PY) -m coverage report --skip-covered
+	mkdir -p .cache/coverage
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -q $(COVERED)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
 
 test: $(READY) ## all tests
 	$(PY) -m models.prepare digits
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -p tests.core_only tests/unit
+	$(PY) -m pytest -q --ignore tests/unit
 	$(MAKE) test-conformance
 
 $(CONFORMANCE)/.ready: requirements/conformance.txt
@@ -71,6 +79,9 @@ package: $(READY) prepare ## dist/function.zip and the layers' zips, for sam dep
 
 image: $(READY) prepare ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
 	$(PY) -m infra.image --model "$(MODEL)" --base-image "$(BASE_IMAGE)"
+
+release: $(READY) prepare ## all that belongs to the version, into dist/ with checksums; publishes nothing (MODEL=, BASE_IMAGE=, WITHOUT=image)
+	$(PY) -m infra.release "$(MODEL)" --base-image "$(BASE_IMAGE)" --without $(WITHOUT)
 
 test-image: $(READY) ## build the image over Debian packages and run it (root, Debian; installs buildah, mmdebstrap, qemu-user)
 	command -v buildah && command -v mmdebstrap && command -v qemu-aarch64 || \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +23,7 @@ def go_binary(source: Path, name: str) -> Path | None:
         return None
     version = subprocess.run([go, "version"], check=True, capture_output=True, text=True).stdout
     digest = hashlib.sha256(version.encode())
-    for path in sorted([*source.glob("*.go"), *source.glob("go.*")]):
+    for path in sources(source):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     binary = CACHE / source.name / digest.hexdigest()[:16] / name
     if binary.exists():
@@ -33,10 +34,19 @@ def go_binary(source: Path, name: str) -> Path | None:
         # without it would be that of a year ago.
         environ["GOEXPERIMENT"] = "jsonv2"
     partial = binary.with_suffix(f".{os.getpid()}")
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(partial), "."]
+    # The tag is AWS's advice for its runtime client: without the RPC mode that no current runtime has.
+    options = ["-trimpath", "-buildvcs=false", "-tags=lambda.norpc", "-ldflags=-s -w"]
+    command = [go, "build", *options, "-o", str(partial), "."]
     build = subprocess.run(command, cwd=source, env=environ, check=False, capture_output=True, text=True)
     if build.returncode != 0:
         print(f"{name} is left out: `go build` failed in {source} ({version.strip()}):\n{build.stderr}")
         return None
     partial.rename(binary)
     return binary
+
+
+def sources(module: Path) -> list[Path]:
+    """The module's sources, and those of the modules beside it that its go.mod has in the place of published ones."""
+    beside = re.findall(r"^replace \S+ => (\.\S+)$", (module / "go.mod").read_text(), re.MULTILINE)
+    folders = [module, *(module / each for each in beside)]
+    return sorted(path for folder in folders for kind in ("*.go", "go.*") for path in folder.rglob(kind))

@@ -6,7 +6,7 @@ from function.codecs import compression
 from function.errors import PredictError
 from function.inference import Inference
 from function.limits import LIMITS
-from function.messages import error_response
+from function.messages import LARGE_BODY, defect_response, error_response
 from function.routes.table import find
 from function.settings import VERSION
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from function.routes.table import Route
     from function.settings import Settings
 
-COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet anyway
+COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet without compression
 
 
 class App:
@@ -39,33 +39,44 @@ class App:
         """The answer to `exchange.request`, which becomes `exchange.response`; every failure is an answer too."""
         exchange.bytes_in = len(exchange.request.body)
         exchange.response = self._respond(exchange)
+        exchange.request.body = b""  # the client may take its time to read the answer
         return exchange.response
 
     def _respond(self, exchange: Exchange) -> Response:
         try:
             request = exchange.request
             route, parameters = find(exchange)
-            if encoding := request.headers.get("content-encoding"):
-                request.body = compression.inflate(request.body, encoding, LIMITS.largest_body)
-            if len(request.body) > LIMITS.largest_body:
+            if request.method != "POST":
+                request.body = b""  # such bodies mean nothing, nor does what their headers say
+            encoding = request.headers.get("content-encoding", "") if request.method == "POST" else ""
+            length = len(request.body)
+            if encoding:
+                length = compression.largest(request.body, encoding, LIMITS.largest_body)
+            elif length > LIMITS.largest_body:
                 raise PredictError(
                     "PAYLOAD_TOO_LARGE",
-                    f"the body has {len(request.body)} bytes, at most {LIMITS.largest_body} fit; send less or set "
-                    "MAX_BODY_BYTES",
+                    f"the body has {length} bytes, at most {LIMITS.largest_body} fit; send less or set MAX_BODY_BYTES",
                 )
-            if not route.inference:
-                return route.answer(self.inference, exchange, parameters)
-            return _compressed(exchange, self._inferred(route, exchange, parameters))
+            if length <= LARGE_BODY:
+                return self._answer(route, exchange, parameters, encoding)
+            with LIMITS.hold_copies(length):
+                return self._answer(route, exchange, parameters, encoding)
         except PredictError as error:
+            error.__traceback__ = error.__context__ = error.__cause__ = None  # they would keep the request's memory
             return error_response(error)
         except MemoryError:
             message = "not enough memory for this request; send a smaller one"
             return error_response(PredictError("UNAVAILABLE", message, {"Retry-After": "1"}))
         except Exception:  # noqa: BLE001  (a defect: its trace is for the log, not for the caller)
-            import traceback
+            return defect_response()
 
-            traceback.print_exc()
-            return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
+    def _answer(self, route: Route, exchange: Exchange, parameters: dict[str, str], encoding: str) -> Response:
+        request = exchange.request
+        if encoding:
+            request.body = compression.inflate(request.body, encoding, LIMITS.largest_body)
+        if not route.inference:
+            return route.answer(self.inference, exchange, parameters)
+        return _compressed(exchange, self._inferred(route, exchange, parameters))
 
     def _inferred(self, route: Route, exchange: Exchange, parameters: dict[str, str]) -> Response:
         """The route's answer, or the stored one where the same was asked before."""
@@ -77,7 +88,9 @@ class App:
             response = self._results.get(exchange, metadata.fingerprint, VERSION)
         if response is None:
             response = route.answer(self.inference, exchange, parameters)
-            self._results.put(exchange, response)
+            # Not where the model was replaced meanwhile: the answer may be of another build than the key.
+            if self.inference.metadata(parameters).fingerprint == metadata.fingerprint:
+                self._results.put(exchange, response)
         return response
 
 

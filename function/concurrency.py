@@ -1,4 +1,4 @@
-"""A call on a thread of its own, for work that leaves the GIL free."""
+"""Calls on threads of their own, and a budget that threads share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 class Background:
     """Runs `call` at once; `result` waits for it and returns what it returned or raises what it raised.
 
-    Where there is no memory for a thread, the caller's own does it.
+    With a `timeout` in seconds, for calls that may never end, `result` waits no longer and the process may end before
+    the call does. Where there is no memory for a thread, the caller's own does a call without one; with one, that is a
+    RuntimeError.
     """
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[[], Any], timeout: float | None = None) -> None:
+        self._call, self._timeout = call, timeout
         self._outcome: Any = None
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = threading.Thread(target=self._run)
+        self._thread: threading.Thread | None = threading.Thread(target=self._run, daemon=timeout is not None)
         try:
             self._thread.start()
         except RuntimeError:
+            if timeout is not None:
+                raise
             self._thread = None
             self._run()
 
@@ -38,9 +42,11 @@ class Background:
         return self._thread is not None and self._thread.is_alive()
 
     def result(self) -> Any:
-        """Waits; may be asked more than once."""
+        """Waits; may be asked more than once. TimeoutError when the call takes longer than its `timeout`."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(self._timeout)
+            if self._thread.is_alive():
+                raise TimeoutError(f"no answer within {self._timeout:g} s")
         if self._error is not None:
             raise self._error
         return self._outcome
@@ -50,7 +56,7 @@ class Budget:
     """Units that many threads share. Whoever asks first is served first, so that a large request is not starved."""
 
     def __init__(self, capacity: int) -> None:
-        self._left = capacity
+        self.capacity = self._left = capacity
         self._changed = threading.Condition()
         self._waiting: list[object] = []
 

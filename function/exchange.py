@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.messages import Request
 
-_LONGEST_ID = 128  # of a caller's own
+_LONGEST_ID = 128  # characters of a request id that the caller sent
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -25,6 +25,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_trace",
         "bytes_in",
         "cache",
         "cache_key",
@@ -40,19 +41,26 @@ class Exchange:
         "route",
         "source",
         "started",
-        "trace",
+        "xray",
     )
 
     def __init__(
-        self, request: Request, source: str = "http", request_id: str | None = None, *, cold: bool = False
+        self,
+        request: Request,
+        source: str = "http",
+        request_id: str | None = None,
+        *,
+        xray: str | None = None,
+        cold: bool = False,
     ) -> None:
-        """Without a `request_id` it gets one; a caller's own is cut to 128 characters."""
+        """Without a `request_id` it gets one; a caller's own is cut to 128 characters. `xray` is its X-Ray header."""
         self.request, self.source, self.cold = request, source, cold
         self.request_id = (request_id or os.urandom(16).hex())[:_LONGEST_ID]
         self.started = time.perf_counter()
         self.response = Response(0, {}, b"")
         self.record: str | None = None
-        self.trace = Trace()
+        self.xray = xray
+        self._trace: Trace | None = None
         self.phases: dict[str, float] = {}
         self.model: tuple[str, str] | None = None
         self.family: str | None = None
@@ -60,6 +68,13 @@ class Exchange:
         self.cache_key: str | None = None
         self.bytes_in = 0
         self.route, self.inference = "", False
+
+    @property
+    def trace(self) -> Trace:
+        """Made when it is first asked for, by when the adapter has read the request's headers."""
+        if self._trace is None:
+            self._trace = Trace(self.request.headers.get("traceparent"), self.xray)
+        return self._trace
 
     def phase(self, name: str) -> Phase:
         """A `with` block whose milliseconds are added to `phases`."""

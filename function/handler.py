@@ -12,7 +12,7 @@ gc.disable()  # nothing to collect before the second request: 3 of 76 ms of a co
 from function.app import App  # noqa: E402  (the clock starts before our own imports)
 from function.errors import PredictError  # noqa: E402
 from function.events import direct, http_event  # noqa: E402
-from function.exchange import Exchange, Trace  # noqa: E402
+from function.exchange import Exchange  # noqa: E402
 from function.messages import Request, error_response  # noqa: E402
 from function.native import malloc  # noqa: E402
 from function.observability import telemetry  # noqa: E402
@@ -29,6 +29,10 @@ else:
     malloc.grow_in_large_steps()
 if APP.settings.initialization_type != "on-demand":
     APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
+    if APP.settings.initialization_type == "lambda-managed-instances":
+        from function.engine.idle import Idle
+
+        APP.inference.idle = Idle()
     if APP.settings.initialization_type == "snap-start":
         from function.engine import snapstart
 
@@ -53,14 +57,14 @@ def handler(event: Any, context: Any) -> Any:
             return records.answer_records(APP, event, context, cold=cold)
     # 2. Unwrap the request and answer it.
     request_id = getattr(context, "aws_request_id", None)
-    exchange = Exchange(Request("", "", {}, {}, b""), "http" if adapter else "direct", request_id, cold=cold)
+    request, source = Request("", "", {}, {}, b""), "http" if adapter else "direct"
+    exchange = Exchange(request, source, request_id, xray=xray_header(), cold=cold)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
         APP.respond(exchange)
     except PredictError as error:
         exchange.response = error_response(error)
     # 3. Tell the caller what was measured, in the answer's headers.
-    exchange.trace = Trace(exchange.request.headers.get("traceparent"), xray_header())
     exchange.phases = {"init": _init_ms} | exchange.phases
     telemetry.finish(exchange)
     # 4. Wrap the response; one that cannot leave becomes an error here.

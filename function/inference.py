@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from function.engine.registry import Models
+from function.errors import PredictError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol, TypeVar
 
+    from function.engine.idle import Idle
     from function.engine.model import Model
     from function.engine.repository import Metadata
     from function.exchange import Exchange
@@ -35,10 +37,20 @@ class Inference:
         self.settings = settings
         self.models = Models(settings)
         self.metrics: Metrics | None = None  # a server's own
+        self.loading = False  # a server still loads the default model
+        self.idle: Idle | None = None  # of a process that gives memory back while nobody asks
 
     def metadata(self, parameters: Mapping[str, str]) -> Metadata:
         """The model that a path names, else the default one; PredictError as `Models.metadata`."""
         return self.models.metadata(parameters.get("model", self.settings.model_name))
+
+    def ready(self, parameters: Mapping[str, str]) -> Metadata:
+        """The same, for a probe: PredictError UNAVAILABLE, too, while a server still loads its default model."""
+        metadata = self.metadata(parameters)
+        if self.loading and metadata.name == self.settings.model_name:
+            message = f"model {metadata.name!r} is being loaded; ask again in a second"
+            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
+        return metadata
 
     def respond(
         self,
@@ -49,15 +61,22 @@ class Inference:
     ) -> Response:
         """What `encode` makes of the model's answer to what `decode` made of the body.
 
-        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder.
+        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder;
+        UNAVAILABLE when another build than the one of `metadata` answers to the name by then: the body was checked
+        against that one, and so were the version in the path and the stored answers.
         """
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
             decoded = decode()
-            exchange.request.body = b""  # its memory is of more use to the inference
+            exchange.request.body = b""  # frees its memory before the inference needs some
         model = loading()
+        if model.metadata.fingerprint != metadata.fingerprint:
+            message = f"model {metadata.name!r} was replaced while this request was read; ask again"
+            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
         with exchange.phase("infer"):
             outputs = model.run(decoded.inputs, decoded.output_names)
+        if self.idle is not None:
+            self.idle.used()
         with exchange.phase("encode"):
             return encode(decoded, outputs)
 

@@ -18,53 +18,64 @@ MIB = 1024 * 1024
 LARGEST_BODY = 64 * MIB
 LARGEST_BODIES = 256 * MIB
 LARGEST_WORK = 1024 * MIB
-UNCOUNTED = 4 * MIB  # bytes; what needs less than this costs less than the counting
 WAIT_S = 10.0  # that a request waits for memory which others use
 _CGROUPS = "/proc/self/cgroup"
 
 
 class Limits:
     """Bytes: `memory` is all that the process may have, `largest_body` one body, also after inflating, `bodies` all
-    that a server receives at a time, and `work` what parsed JSON, decoded pictures and answers need at a time; what
-    needs less than `share` at its worst is not counted.
+    that a server receives or has received at a time, those of its large ones `turns` at most, and `work` what parsed
+    JSON and decoded pictures need at a time. A request that needs no more than its `share` of that is not counted;
+    `budget` is what is left beside such requests. `copies` is for inflated texts and other copies of a body.
 
     A sixteenth of the memory for a body (less where more than two requests are worked on at a time), an eighth for
-    the bodies being received, three eighths for work; the rest is for the interpreter, the model and its activations.
+    the bodies, an eighth for copies of them, three eighths for work, a quarter for the interpreter, the model and its
+    activations. An eighth is left.
     """
 
-    __slots__ = ("bodies", "budget", "largest_body", "memory", "share", "work")
+    __slots__ = ("bodies", "budget", "copies", "largest_body", "memory", "share", "turns", "work")
 
     def __init__(self) -> None:
-        self.memory, self.largest_body = 16 * LARGEST_WORK, LARGEST_BODY
-        self.bodies, self.work = LARGEST_BODIES, LARGEST_WORK
-        self.budget, self.share = Budget(self.work), self.work // 4
+        self._share_out(16 * LARGEST_WORK, LARGEST_BODY, 1)
 
     def configure(self, settings: Settings, workers: int = 1) -> None:
         """Applies the rule to the memory that there is, for `workers` requests that are worked on at a time."""
-        self.memory = settings.memory_limit_bytes or _memory_limit(settings.function_memory_mb)
-        self.largest_body = settings.max_body_bytes or min(LARGEST_BODY, self.memory // (8 * max(2, workers)))
-        self.bodies = max(self.largest_body, min(LARGEST_BODIES, self.memory // 8))
-        self.work = min(LARGEST_WORK, self.memory // 8 * 3)
-        self.budget, self.share = Budget(self.work), self.work // (4 * workers)
+        memory = settings.memory_limit_bytes or _memory_limit(settings.function_memory_mb)
+        body = settings.max_body_bytes or min(LARGEST_BODY, memory // (8 * max(2, workers)))
+        self._share_out(memory, body, workers)
 
-    def hold(self, needed: int, what: str) -> Hold:
-        """Takes `needed` bytes of the work budget, waiting until others have given enough back.
+    def _share_out(self, memory: int, body: int, workers: int) -> None:
+        self.memory, self.largest_body = memory, body
+        eighth = min(LARGEST_BODIES, memory // 8)
+        self.bodies, self.copies = max(body, eighth), Budget(max(2 * body, eighth))
+        self.turns = max(body, self.bodies // 4 * 3)
+        self.work = min(LARGEST_WORK, memory // 8 * 3)
+        self.share = self.work // (4 * workers)
+        self.budget = Budget(self.work - (workers - 1) * self.share)
+
+    def hold(self, needed: int, what: str, mend: str) -> Hold:
+        """Takes `needed` bytes for work, waiting until others have given enough back.
 
         PredictError PAYLOAD_TOO_LARGE when there is never so much, UNAVAILABLE after WAIT_S. `what` begins the
-        message: "this picture".
+        message, and `mend` tells what to send instead: "this picture", "send a smaller one".
         """
-        if needed < UNCOUNTED:
+        if needed <= self.share:
             return Hold(self.budget, 0)
-        if needed > self.work:
+        if needed > self.budget.capacity:
             raise PredictError(
                 "PAYLOAD_TOO_LARGE",
-                f"{what} would take {needed // MIB} MiB of memory, and {self.work // MIB} MiB are there for it; send a "
-                "smaller one, or tensors as binary data, or give the function more memory",
+                f"{what} would take {needed // MIB} MiB of memory, and {self.budget.capacity // MIB} MiB are there for "
+                f"it; {mend}, or give the function more memory",
             )
-        if not self.budget.take(needed, WAIT_S):
-            message = f"{what} waited {WAIT_S:.0f} s for memory that others use; try it again"
-            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
-        return Hold(self.budget, needed)
+        return _taken(self.budget, needed, what)
+
+    def hold_copies(self, length: int) -> Hold:
+        """Takes what the copies of a body of `length` bytes, also after inflating, may need until it is answered.
+
+        There are two at a time at most, such as an inflated form and the picture cut out of it. PredictError
+        UNAVAILABLE after WAIT_S.
+        """
+        return _taken(self.copies, min(2 * length, self.copies.capacity), "this body")
 
 
 class Hold:
@@ -85,6 +96,13 @@ class Hold:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _taken(budget: Budget, amount: int, what: str) -> Hold:
+    if not budget.take(amount, WAIT_S):
+        message = f"{what} waited {WAIT_S:.0f} s for memory that others use; try it again"
+        raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
+    return Hold(budget, amount)
 
 
 def _memory_limit(function_memory_mb: int) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from function.errors import invalid
+from function.errors import PredictError, invalid
 
-LARGE_BODY = 1024 * 1024  # bytes: from here on, copies and memory count for more than a few calls
+LARGE_BODY = 1024 * 1024  # bytes; from here on a copy costs more than the calls that avoid it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from function.errors import PredictError
 
     Body = bytes | bytearray
 
@@ -57,6 +55,14 @@ def error_response(error: PredictError) -> Response:
     response.headers.update(error.headers)
     response.error = error
     return response
+
+
+def defect_response() -> Response:
+    """The answer while an exception is handled that nobody expected; its traceback goes to the log."""
+    import traceback
+
+    traceback.print_exc()
+    return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
 
 
 def unquoted(text: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Tensors as plain contiguous buffers, and the table of datatypes that ONNX and the Open Inference Protocol share."""
+"""Tensors as plain buffers, the datatypes that ONNX and the Open Inference Protocol share, and what models take."""
 
 from __future__ import annotations
 
@@ -73,6 +73,35 @@ class Spec:
         return len(shape) == len(self.shape) and all(
             want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
         )
+
+
+class ImageRule:
+    """The [image] table of model.toml: how a picture becomes the tensor `input`, and `output` its classes.
+
+    `size` is (height, width) of the result. `resize` is "stretch" (to `size`, whatever the shape) or
+    "shorter_side" (to `resize_to`, the longer side in proportion, then `size` is cut from the centre).
+    `filter` is Pillow's name in lower case. `mean`, `std` and `layout` are for the graph that follows.
+    """
+
+    __slots__ = ("activation", "filter", "input", "layout", "mean", "output", "resize", "resize_to", "size", "std")
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        input: str,  # noqa: A002  # the names of model.toml
+        output: str,
+        size: list[int],
+        mean: list[float],
+        std: list[float],
+        activation: str,
+        resize: str,
+        resize_to: int,
+        filter: str,  # noqa: A002
+        layout: str,
+    ) -> None:
+        self.input, self.output, self.activation, self.layout = input, output, activation, layout
+        self.size, self.mean, self.std = (size[0], size[1]), mean, std
+        self.resize, self.resize_to, self.filter = resize, resize_to, filter
 
 
 class Tensor:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infra import processes, rie
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -36,6 +36,8 @@ class EmulatorError(RuntimeError):
 class Emulator:
     """A Lambda function in the real runtime emulator, from `with` to the end of its block.
 
+    The function is Python's `handler` under awslambdaric, or with `command` any program that speaks the runtime API.
+
     As on Lambda, the function is imported at the first invocation. `env` is added to (and wins over)
     the small environment that Lambda gives a function; nothing else of this process's reaches it.
     `cwd` is where `handler` ("package.module.function") is imported from. `log` takes all that RIE and
@@ -44,15 +46,17 @@ class Emulator:
     Raises infra.rie.RieError, and EmulatorError when RIE does not start.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         handler: str = "function.handler.handler",
         env: Mapping[str, str] = {},
         cwd: Path = rie.ROOT,
         python: str = sys.executable,
         log: Path | None = None,
+        *,
+        command: Sequence[str] = (),
     ) -> None:
-        self._runtime = [python, "-m", "awslambdaric", handler]
+        self._runtime = list(command) or [python, "-m", "awslambdaric", handler]
         self._rie = rie.ensure()
         self._cwd = cwd
         self._env = _function_environment(cwd) | dict(env)

@@ -79,6 +79,17 @@ def identity(tool: Sequence[str], tag: str) -> str:
     return f"image ID sha256:{number.removeprefix('sha256:')}"
 
 
+def build(model: str, base_image: str = "", platform: str = "", tag: str = "") -> str:
+    """Builds the image of a prepared model; returns its name and identity. ImageError, after the tool's own words."""
+    if not (ROOT / "models" / model / "prepared").is_dir():
+        raise ImageError(f"models/{model} is not prepared; run: python -m models.prepare {model}")
+    tool, tag = builder(), tag or f"zeroserve:{model}"
+    command = build_command(tool, model, base_image, platform, tag)
+    if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise ImageError(f"{tool[0]} ended with status {status}; its own words above say why")
+    return f"{tag}: {identity(tool, tag)}"
+
+
 def main() -> int:
     """0 when the image was built; 1 and a message when not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,15 +98,7 @@ def main() -> int:
     parser.add_argument("--platform", default="", help="linux/amd64 or linux/arm64; empty: this machine's")
     arguments = parser.parse_args()
     try:
-        if not (ROOT / "models" / arguments.model / "prepared").is_dir():
-            raise ImageError(
-                f"models/{arguments.model} is not prepared; run: python -m models.prepare {arguments.model}"
-            )
-        tool, tag = builder(), f"zeroserve:{arguments.model}"
-        command = build_command(tool, arguments.model, arguments.base_image, arguments.platform, tag)
-        if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
-            return status
-        print(f"{tag}: {identity(tool, tag)}")
+        print(build(arguments.model, arguments.base_image, arguments.platform))
     except ImageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -51,7 +51,7 @@ FUNCTION = {
     ),
     "yyjson": Rule(
         ("cyyjson.*.so",),
-        "function/native/yyjson.py calls the C API of the extension; the package around it holds the C source",
+        "function/native/yyjson_capi.py calls the C API of the extension; the package around it holds the C source",
     ),
     "pybase64": Rule(
         ("pybase64/_[!_]*.py", "pybase64/__init__.py", "pybase64/_pybase64.*.so"), "its command line is not used"
@@ -71,15 +71,7 @@ RUNTIME = {
     "awslambdaric": _NATIVE,
     "simplejson": Rule(("simplejson/[!t]*.py", "simplejson/*.so"), "its tests are not deployed"),
     "snapshot-restore-py": _PURE,
-    "starlette": _PURE,
-    "anyio": _PURE,
-    "idna": _PURE,
-    "typing-extensions": _PURE,
-    "uvicorn": _PURE,
-    "click": _PURE,
-    "h11": Rule(("h11/[!t]*.py",), "its tests are not deployed"),
     "httptools": _NATIVE,
-    "uvloop": _NATIVE,
 }
 
 # package -> why nothing of it is deployed
@@ -88,8 +80,4 @@ LEFT_OUT = {
     "protobuf": "only the onnxruntime package needs it",
     "flatbuffers": "only the onnxruntime package needs it",
     "packaging": "only the onnxruntime package needs it",
-    "mangum": "the alternative entry is for who builds a Lambda of their own around the ASGI app",
-    "colorama": "for Windows",
-    "cffi": "for Windows",
-    "pycparser": "for Windows",
 }

@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from function.limits import LIMITS
 from models import manifest
 from models.prepare import prepare
+from tests import support
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def limits_as_before() -> Iterator[None]:
+    """A handler or server that a test makes sets the limits of this whole process; the next test has its own again."""
+    before = {name: getattr(LIMITS, name) for name in LIMITS.__slots__}
+    yield
+    for name, value in before.items():
+        setattr(LIMITS, name, value)
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +30,12 @@ def digits_prepared() -> Path:
     """The model repository of this project, with the embedded model prepared."""
     prepare(manifest.read(manifest.folder_of("digits")))
     return manifest.HERE
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of two small models that differ in nothing but their weights, prepared; never changed."""
+    folder = tmp_path_factory.mktemp("originals")
+    for seed, name in enumerate(("tiny", "other")):
+        support.prepare_here(support.write_folder(folder / name, support.classifier(seed), support.IMAGE))
+    return folder

@@ -18,7 +18,7 @@ from onnx import TensorProto, checker, helper, numpy_helper
 from function.codecs import json_body, json_tensor
 from function.engine.session import OPTIMISE_ALL, Session
 from function.tensor import NAME_OF_ONNX, Tensor
-from models import manifest
+from models import build_artifact, manifest
 from models.prepare import prepare
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ std = [0.5, 0.5, 0.5]
 """
 
 
-def write_folder(folder: Path, model: ModelProto, extra: str = "") -> manifest.Manifest:
-    """A model folder named like `folder`: model.onnx and the model.toml that fits it, ending in `extra`."""
+def write_folder(folder: Path, model: ModelProto, extra: str = "", labels: Sequence[str] = ()) -> manifest.Manifest:
+    """A model folder named like `folder`: model.onnx and the model.toml that fits it, ending in `extra`; labels.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     content = save(model, folder / "model.onnx").read_bytes()
     lines = [
@@ -175,6 +175,7 @@ def write_folder(folder: Path, model: ModelProto, extra: str = "") -> manifest.M
         'description = "made for a test"',
         'licence = "Apache-2.0"',
         'source = "tests/support.py"',
+        *(['labels = "labels.txt"'] if labels else []),
         "[file]",
         'name = "model.onnx"',
         f"bytes = {len(content)}",
@@ -191,6 +192,8 @@ def write_folder(folder: Path, model: ModelProto, extra: str = "") -> manifest.M
                 f"shape = {shape}",
             ]
     (folder / "model.toml").write_text("\n".join(lines) + "\n" + extra)
+    if labels:
+        (folder / "labels.txt").write_text("\n".join(labels) + "\n")
     return manifest.read(folder)
 
 
@@ -198,6 +201,18 @@ def prepare_natively(model: manifest.Manifest, *, force: bool = False) -> list[s
     """`prepare` as on a machine without qemu: the portable artifact and this CPU's, within a second."""
     with patch("models.prepare.shutil.which", return_value=None):
         return prepare(model, force=force)
+
+
+def prepare_here(model: manifest.Manifest, *, force: bool = False) -> list[str]:
+    """The same in this process: 20 ms an artifact instead of a third of a second, but one thread at a time."""
+
+    def run(_: int, *command: str | Path) -> None:
+        raw, target, family, expected = command[-4:]
+        build_artifact.build(Path(raw), Path(target), str(family))
+        build_artifact.check(Path(target), str(family), json.loads(Path(expected).read_text()))
+
+    with patch("models.prepare._run", run):
+        return prepare_natively(model, force=force)
 
 
 def picture(seed: int = 7, count: int = 1) -> Tensor:

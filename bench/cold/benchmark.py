@@ -11,61 +11,86 @@ from tqdm import tqdm
 
 from bench import machine, payloads, results
 from bench.cold import page_cache
+from bench.cold.http_systems import SERVER, ServerSystem, fastapi, goserve
+from bench.cold.rivals import (
+    GO_ARTIFACT,
+    GO_INIT,
+    GO_OVERLAPPED,
+    LWA,
+    NAIVE,
+    golambda,
+    lwa_fastapi,
+    naive_lambda_rie,
+)
 from bench.cold.summary import FIRST
 from bench.cold.systems import (
+    FLOOR,
     PACKAGED,
+    PROCESS,
+    RIE,
     FloorSystem,
-    GoSystem,
     ProcessSystem,
-    naive_lambda_rie,
     zeroserve_packaged,
     zeroserve_rie,
 )
 from bench.payloads import NESTED
 from bench.peers import launch
-from bench.servers import GO, GO_THREADS
+from bench.servers import FASTAPI, GO, GO_THREADS
 from infra.rie import ROOT
 from layer.unpack import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.cold.systems import System
     from bench.payloads import Payload
     from layer.unpack import Packaged
     from models.manifest import Manifest
 
-SYSTEMS = ("zeroserve-rie", "zeroserve-packaged", "naive-lambda-rie", "zeroserve-process", GO, "ort-floor")
+GO_LAMBDAS = (GO_INIT, GO_OVERLAPPED, GO_ARTIFACT)
+SYSTEMS = (RIE, PACKAGED, *GO_LAMBDAS, LWA, NAIVE, PROCESS, SERVER, GO, FASTAPI, FLOOR)
 PAYLOADS = (NESTED, "binary", "jpeg")
+# Like with like: emulator with emulator, plain server with plain server, bare process with bare process.
 RATIOS = (
-    (("zeroserve-rie", NESTED), ("naive-lambda-rie", NESTED)),
-    (("zeroserve-rie", NESTED), (GO, NESTED)),
-    (("zeroserve-process", NESTED), (GO, NESTED)),
-    (("zeroserve-process", "binary"), (GO, NESTED)),
-    (("zeroserve-rie", "jpeg"), ("naive-lambda-rie", "jpeg")),
-    (("zeroserve-packaged", NESTED), ("zeroserve-rie", NESTED)),
-    (("zeroserve-packaged", "jpeg"), ("zeroserve-rie", "jpeg")),
-    (("zeroserve-process", "binary"), ("ort-floor", "binary")),
+    *(((RIE, payload), (rival, payload)) for rival in GO_LAMBDAS for payload in (NESTED, "binary")),
+    ((RIE, NESTED), (LWA, NESTED)),
+    ((RIE, NESTED), (NAIVE, NESTED)),
+    ((RIE, "jpeg"), (NAIVE, "jpeg")),
+    ((SERVER, NESTED), (GO, NESTED)),
+    ((SERVER, "binary"), (GO, "binary")),
+    ((SERVER, NESTED), (FASTAPI, NESTED)),
+    ((PROCESS, "binary"), (FLOOR, "binary")),
+    ((PACKAGED, NESTED), (RIE, NESTED)),
+    ((PACKAGED, "binary"), (RIE, "binary")),
+    ((PACKAGED, "jpeg"), (RIE, "jpeg")),
+    # Unlike things: goals that were set before there was a Go Lambda or a start of the plain server to compare with.
+    ((RIE, NESTED), (GO, NESTED)),
+    ((PROCESS, NESTED), (GO, NESTED)),
+    ((PROCESS, "binary"), (GO, NESTED)),
 )
 
 
 def build(names: Sequence[str], model: Manifest, folder: Path, packaged: Packaged | None) -> list[System]:
-    """The named systems, in the order of SYSTEMS; the Go peer twice, or left out where it cannot be built."""
-    made: list[System] = []
+    """The named systems, in the order of SYSTEMS; the Go server twice. What cannot be built is left out."""
+    simple: dict[str, Callable[[], System | None]] = {
+        RIE: lambda: zeroserve_rie(model),
+        **{name: lambda name=name: golambda(name, model) for name in GO_LAMBDAS},  # type: ignore[misc]
+        LWA: lambda: lwa_fastapi(model),
+        NAIVE: lambda: naive_lambda_rie(model),
+        PROCESS: lambda: ProcessSystem(model, folder),
+        SERVER: lambda: ServerSystem(model),
+        FASTAPI: lambda: fastapi(FASTAPI, model),
+        FLOOR: lambda: FloorSystem(model, folder),
+    }
+    made: list[System | None] = []
     for name in (name for name in SYSTEMS if name in names):
-        if name == "zeroserve-rie":
-            made.append(zeroserve_rie(model))
-        elif name == PACKAGED and packaged:
-            made.append(zeroserve_packaged(packaged))
-        elif name == "naive-lambda-rie":
-            made.append(naive_lambda_rie(model))
-        elif name == "zeroserve-process":
-            made.append(ProcessSystem(model, folder))
-        elif name == "ort-floor":
-            made.append(FloorSystem(model, folder))
+        if name in simple:
+            made.append(simple[name]())
+        elif name == PACKAGED:
+            made += [zeroserve_packaged(packaged)] if packaged else []
         elif binary := launch.build_goserve():
-            made += [GoSystem(variant, binary, model, threads) for variant, threads in GO_THREADS.items()]
-    return made
+            made += [goserve(variant, binary, model, threads) for variant, threads in GO_THREADS.items()]
+    return [system for system in made if system]
 
 
 def measure(
@@ -119,14 +144,28 @@ def bench(
                 found = ProcessSystem(model, folder, packaged).touched(payload, packaged.cwd / "models")
                 for metric, total in files_totals(found, deployed).items():
                     samples.add(PACKAGED, payload.name, metric, total)
-    variants = [system.name for system in systems if system.name in GO_THREADS]
-    if variants and samples.values(variants[0], NESTED, FIRST):
-        best = samples.keep_best(variants, GO, NESTED, FIRST)
-        versions[GO] = best.partition(", ")[2]
-    elif GO in names:
-        versions[GO] = "left out: not built, or no payload that it understands"
+    versions |= keep_best_go(samples, systems, names, ladder)
     document = {**about, "versions": versions, "runs": runs, "rows": samples.rows()}
     return document | {"ratios": samples.ratios(FIRST, RATIOS)}, files
+
+
+def keep_best_go(
+    samples: results.Samples, systems: Sequence[System], names: Sequence[str], ladder: Sequence[Payload]
+) -> dict[str, str]:
+    """Keeps the better setting of the Go server for each payload; what is to be said of it and of those left out."""
+    measured = {system.name for system in systems}
+    said = {name: "left out: not built" for name in (*GO_LAMBDAS, LWA) if name in names and name not in measured}
+    variants = [system.name for system in systems if system.name in GO_THREADS]
+    best = [
+        samples.keep_best(variants, GO, payload.name, FIRST).partition(", ")[2]
+        for payload in ladder
+        if variants and samples.values(variants[0], payload.name, FIRST)
+    ]
+    if best:
+        said[GO] = "; ".join(dict.fromkeys(best))
+    elif GO in names:
+        said[GO] = "left out: not built, or no payload that it understands"
+    return said
 
 
 def files_totals(touched: dict[Path, int], deployed: Sequence[Path]) -> dict[str, float]:

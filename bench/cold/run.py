@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # What a cold start is made of, in this order. The last three are for what says no more about itself: `start` is
-# process, library and model of the Go peer, `request` all of a handler's work, `rest` the way of the answer,
+# a plain server's, until it takes a connection, `request` all of a handler's work, `rest` the way of the answer,
 # base64 and whatever no clock is set on.
 PHASES = (
     "emulator",

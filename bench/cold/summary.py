@@ -51,7 +51,7 @@ def chart(document: dict[str, Any]) -> str:
     note = (
         f"Medians of {document['runs']} interleaved cold starts, page cache {machine['page_cache']}. "
         f"{machine['cores']} cores ({machine['cpu']}), ONNX Runtime {versions['onnxruntime']}.\n"
-        "naive-lambda-rie loads its model among its imports; start: process, library and model of the Go peer; "
+        "naive-lambda-rie loads its model among its imports; start: a plain server until it takes a connection; "
         "request: all of a handler's work.\n"
         "Each phase's median is its own, so a bar need not be as long as the whole's median, the number at its end."
     )
@@ -66,7 +66,7 @@ def table(document: dict[str, Any]) -> str:
         for system in systems:
             figures = {name: results.p50(document, system, payload, name) for name in (FIRST, "peak_rss_mb")}
             made_of = ", ".join(f"{name} {ms:.1f}" for name, ms in phases(document, system, payload).items())
-            lines.append(f"  {system:<19}{figures[FIRST]:>7.1f} ms {figures['peak_rss_mb']:>6.1f} MB  {made_of}")
+            lines.append(f"  {system:<23}{figures[FIRST]:>7.1f} ms {figures['peak_rss_mb']:>6.1f} MB  {made_of}")
     if lines_of_ratios := [
         f"  {entry['of']} {entry['payload']} / {entry['to']} {entry.get('to_payload', entry['payload'])}: "
         f"{entry['value']:.2f}"

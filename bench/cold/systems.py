@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,23 +12,24 @@ from typing import TYPE_CHECKING, Protocol
 from bench.cold import page_cache
 from bench.cold.run import Run, between, detailed, made, memory
 from bench.payloads import NAMES, NESTED
-from bench.peers import launch
 from bench.proc import spawned
 from function.engine import artifact, repository
 from function.native import cpu, ort_capi
 from infra.emulator import Emulator
-from infra.payload import HttpResponse, decode_answer
+from infra.payload import decode_answer
 from infra.rie import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.payloads import Payload
+    from function.engine.artifact import Artifact
+    from function.engine.repository import Metadata
     from layer.unpack import Packaged
     from models.manifest import Manifest
 
 PROGRAMS = Path(__file__).parent / "programs"  # what is spawned
-PACKAGED = "zeroserve-packaged"
+RIE, PACKAGED, PROCESS, FLOOR = "zeroserve-rie", "zeroserve-packaged", "zeroserve-process", "ort-floor"
 
 
 class System(Protocol):
@@ -83,14 +83,14 @@ class RieSystem:
 class ProcessSystem:
     """The handler in a bare interpreter: from spawn to the line with its answer."""
 
-    name = "zeroserve-process"
+    name = PROCESS
     payloads: tuple[str, ...] = NAMES
 
     def __init__(self, model: Manifest, folder: Path, packaged: Packaged | None = None) -> None:
         """`folder` takes the events as files; the function is the source tree's, or the packaged one."""
         self._folder = folder
         self._python = packaged.python if packaged else sys.executable
-        self._env = packaged.env if packaged else {"PYTHONPATH": str(ROOT), **_model_env(model)}
+        self._env = packaged.env if packaged else {"PYTHONPATH": str(ROOT), **model_env(model)}
 
     def run(self, payload: Payload) -> Run:
         event = self._folder / f"{payload.name}.event.json"
@@ -118,15 +118,13 @@ class ProcessSystem:
 class FloorSystem:
     """No function at all: a Python that maps the artifact and runs once on raw FP32 read from a file."""
 
-    name = "ort-floor"
+    name = FLOOR
     payloads: tuple[str, ...] = ("binary",)
 
     def __init__(self, model: Manifest, folder: Path) -> None:
         assert model.image is not None
-        metadata = repository.read(str(model.folder.parent), model.name)
-        # Not asked of the library itself: while this process had it mapped, its pages could not be dropped.
-        chosen = artifact.choose(metadata, version("onnxruntime"), cpu.flags())
-        tensor = metadata.inputs[model.image.input]
+        tensor = _metadata(model).inputs[model.image.input]
+        chosen = chosen_artifact(model)
         shape = ",".join(str(max(1, size)) for size in tensor.shape)
         packages = Path(ort_capi.find_library()).parents[2]
         self._raw = folder / "tensor.f32"
@@ -155,48 +153,25 @@ class FloorSystem:
         return made(start, end, phases, seen)
 
 
-class GoSystem:
-    """The Go peer: from spawn through the line that says it listens to its first answer over HTTP."""
-
-    payloads: tuple[str, ...] = (NESTED,)
-
-    def __init__(self, name: str, binary: Path, model: Manifest, threads: int) -> None:
-        self.name = name
-        library = Path(ort_capi.find_library())
-        self._argv, self._env = launch.goserve_command(binary, model.path, library, threads)
-
-    def run(self, payload: Payload) -> Run:
-        start = time.monotonic_ns()
-        with spawned(self._argv, self._env) as process:
-            address = process.line("listening on ")
-            listening = time.monotonic_ns()
-            connection = HTTPConnection(address.strip().decode(), timeout=60)
-            connection.request("POST", payload.path, payload.body, dict(payload.headers))
-            answer = connection.getresponse()
-            body = answer.read()
-            end = time.monotonic_ns()
-            connection.close()
-            seen = memory(process.pid)
-        payload.check(HttpResponse(answer.status, answer.getheaders(), body))
-        return made(start, end, between(("start", "request"), [start, listening, end]), seen)
-
-
 def zeroserve_rie(model: Manifest) -> RieSystem:
     """This project's function in the emulator."""
-    return RieSystem("zeroserve-rie", NAMES, "function.handler.handler", _model_env(model))
+    return RieSystem(RIE, NAMES, "function.handler.handler", model_env(model))
 
 
 def zeroserve_packaged(packaged: Packaged) -> RieSystem:
     """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
     handler, cwd, python = "function.handler.handler", packaged.cwd, packaged.python
-    return RieSystem(PACKAGED, (NESTED, "jpeg"), handler, packaged.env, cwd=cwd, python=python)
+    return RieSystem(PACKAGED, (NESTED, "binary", "jpeg"), handler, packaged.env, cwd=cwd, python=python)
 
 
-def naive_lambda_rie(model: Manifest) -> RieSystem:
-    """The naive Lambda in the emulator, with its own virtual environment; it loads its model while it is imported."""
-    argv, environ = launch.naive_lambda_command(model.path)
-    env = {name: environ[name] for name in ("PYTHONPATH", "MODEL_NAME", "MODEL_PATH", "ORT_DISABLE_TELEMETRY")}
-    return RieSystem("naive-lambda-rie", (NESTED, "jpeg"), argv[-1], env, python=argv[0])
+def chosen_artifact(model: Manifest) -> Artifact:
+    """The artifact that the function would load here."""
+    # The version is not asked of the library itself: while this process had it mapped, its pages could not be dropped.
+    return artifact.choose(_metadata(model), version("onnxruntime"), cpu.flags())
+
+
+def _metadata(model: Manifest) -> Metadata:
+    return repository.read(str(model.folder.parent), model.name)
 
 
 def process_command(event: Path, *options: str) -> list[str]:
@@ -205,5 +180,6 @@ def process_command(event: Path, *options: str) -> list[str]:
     return [sys.executable, "-P", *options, str(PROGRAMS / "bare_process.py"), str(event)]
 
 
-def _model_env(model: Manifest) -> dict[str, str]:
+def model_env(model: Manifest) -> dict[str, str]:
+    """The settings that make the function serve this model."""
     return {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}

@@ -6,11 +6,13 @@ Each process imports function.handler, answers one event, and waits; the weights
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import proc
+from function.engine.idle import IDLE_S
 from infra.payload import decode_answer
 from infra.rie import ROOT
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 COUNTS = (1, 4, 16)
+SETTLE_S = 1.0  # for what they give back when nobody asks
 _PROCESS = Path(__file__).with_name("worker_process.py")
 
 
 def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[int] = COUNTS) -> dict[int, proc.Memory]:
-    """The memory of all processes together, by their number; each has answered the payload.
+    """The memory of all processes together, by their number; each has answered the payload and is idle since then.
 
     WrongAnswerError when an answer is not right. `folder` takes the event as a file.
     """
@@ -43,5 +46,6 @@ def measure(model: Manifest, payload: Payload, folder: Path, counts: Sequence[in
                 process = stack.enter_context(proc.spawned(argv, env))
                 payload.check(decode_answer(process.line("answer ")))
                 pids.append(process.pid)
+            time.sleep(IDLE_S + SETTLE_S)
             found[count] = proc.memory(pids)
     return found

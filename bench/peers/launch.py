@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 START_SECONDS = 120  # a server that has not answered by then is broken, however busy the machine
+GOLAMBDA_THREADS = "1"  # of one inference; with ORT's default (0) the first prediction came later
 STOP_SECONDS = 40  # longer than the servers' own grace for requests that still run
 
 Command = tuple[list[str], dict[str, str]]  # arguments and environment of a process
@@ -59,6 +60,11 @@ def build_goserve() -> Path | None:
     return go_binary(HERE / "goserve", "goserve-peer")
 
 
+def build_golambda() -> Path | None:
+    """Return the Go Lambda's executable; None, with the reason printed, where it cannot be built."""
+    return go_binary(HERE / "golambda", "golambda")
+
+
 def goserve_command(binary: Path, model: Path, library: Path, threads: int) -> Command:
     """Return what starts the Go peer with the ONNX file `model`, named after its folder.
 
@@ -78,6 +84,36 @@ def naive_lambda_command(model: Path) -> Command:
     return [str(python), "-m", "awslambdaric", "app.handler"], environ
 
 
+def golambda_environ(graph: Path, name: str, library: Path, load: str, *, finished: bool = False) -> dict[str, str]:
+    """Return what the Go Lambda is told: it serves the ONNX file `graph` as `name`.
+
+    `load` is "init" or "overlapped", see golambda/main.go; a `finished` graph is run as it is.
+    """
+    return {
+        "MODEL_PATH": str(graph.resolve()),
+        "MODEL_NAME": name,
+        "ORT_LIBRARY": str(library),
+        "ORT_DISABLE_TELEMETRY": "1",
+        "LOAD": load,
+        "GRAPH": "finished" if finished else "raw",
+        "INTRA_OP_THREADS": GOLAMBDA_THREADS,
+        # No garbage collection before memory is short: 2 of the 30 ms in which it decodes 3 MB of JSON.
+        "GOGC": "off",
+        "GOMEMLIMIT": "1400MiB",
+    }
+
+
+def fastapi_command(model: Path, workers: int) -> Command:
+    """Return what starts the FastAPI peer with `workers` processes on a free loopback port.
+
+    It prints "listening on HOST:PORT" at once; what connects then waits for its models.
+    """
+    python = environment("fastapi_pool") / "bin" / "python"
+    argv = [str(python), "-m", "bench.peers.fastapi_pool.serve", "--workers", str(workers)]
+    argv += ["--model", str(model.resolve()), "--name", model.parent.name]
+    return argv, _environ(PYTHONPATH=str(ROOT))
+
+
 @contextmanager
 def goserve(model: Path, library: Path, threads: int) -> Iterator[Server]:
     """Run the Go peer on a free loopback port; RuntimeError where it cannot be built."""
@@ -91,10 +127,7 @@ def goserve(model: Path, library: Path, threads: int) -> Iterator[Server]:
 @contextmanager
 def fastapi_pool(model: Path, workers: int = 4) -> Iterator[Server]:
     """Run the FastAPI peer with `workers` processes on a free loopback port."""
-    python = environment("fastapi_pool") / "bin" / "python"
-    argv = [str(python), "-m", "bench.peers.fastapi_pool.serve", "--workers", str(workers)]
-    argv += ["--model", str(model.resolve()), "--name", model.parent.name]
-    with _running((argv, _environ(PYTHONPATH=str(ROOT)))) as server:
+    with _running(fastapi_command(model, workers)) as server:
         yield server
 
 

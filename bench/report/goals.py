@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bench.cold.http_systems import SERVER
+from bench.cold.rivals import GO_ARTIFACT, GO_INIT, GO_OVERLAPPED, NAIVE
+from bench.cold.systems import PROCESS, RIE
 from bench.load.tally import FLOOR, P99, THROUGHPUT
 from bench.memory import summary
 from bench.payloads import NESTED
 from bench.report.markdown import NONE, number, table
 from bench.servers import FASTAPI, GO, OURS
 
-RIE, PROCESS, NAIVE = "zeroserve-rie", "zeroserve-process", "naive-lambda-rie"
+FIRST_MS = "first_prediction_ms"
+UNLIKE = "unlike things"  # that goal was set before there was a like one to compare with
 AT_LEAST, AT_MOST = "≥", "≤"
 
 
@@ -30,18 +34,31 @@ RATIOS = (
     Goal("load", "throughput", THROUGHPUT, (OURS, NESTED), (GO, NESTED), AT_LEAST, 5),
     Goal("load", "throughput", THROUGHPUT, (OURS, NESTED), (FASTAPI, NESTED), AT_LEAST, 6),
     Goal("load", "p99 latency", P99, (OURS, NESTED), (GO, NESTED), AT_MOST, 0.25),
+    Goal("load", "throughput", THROUGHPUT, (OURS, NESTED), (GO, NESTED), AT_LEAST, 3.6),
+    Goal("load", "p99 latency", P99, (OURS, NESTED), (GO, NESTED), AT_MOST, 0.28),
     Goal("load", "throughput", THROUGHPUT, (OURS, NESTED), (FLOOR, "binary"), AT_LEAST, 0.55),
+    Goal("load", "throughput", THROUGHPUT, (OURS, NESTED), (FLOOR, "binary"), AT_LEAST, 0.5),
     Goal("load", "throughput", THROUGHPUT, (OURS, "binary"), (FLOOR, "binary"), AT_LEAST, 0.85),
+    Goal("load", "throughput", THROUGHPUT, (OURS, "binary"), (FLOOR, "binary"), AT_LEAST, 0.9),
     Goal("memory", "peak RSS", "peak_rss_mb", (OURS, NESTED), (GO, NESTED), AT_MOST, 0.6),
+    Goal("memory", "peak RSS", "peak_rss_mb", (OURS, NESTED), (GO, NESTED), AT_MOST, 0.62),
     Goal("memory", "peak RSS", "peak_rss_mb", (OURS, NESTED), (FASTAPI, NESTED), AT_MOST, 0.25),
     Goal("memory", "idle RSS after load", "idle_rss_mb", (OURS, NESTED), (GO, NESTED), AT_MOST, 1),
-    Goal("cold", "first prediction", "first_prediction_ms", (RIE, NESTED), (NAIVE, NESTED), AT_MOST, 0.45),
-    Goal("cold", "first prediction", "first_prediction_ms", (RIE, NESTED), (GO, NESTED), AT_MOST, 0.9),
-    Goal("cold", "first prediction", "first_prediction_ms", (PROCESS, NESTED), (GO, NESTED), AT_MOST, 0.65),
-    Goal("cold", "first prediction", "first_prediction_ms", (PROCESS, "binary"), (GO, NESTED), AT_MOST, 0.5),
+    Goal("cold", "first prediction", FIRST_MS, (RIE, NESTED), (GO_INIT, NESTED), AT_MOST, 0.62),
+    Goal("cold", "first prediction", FIRST_MS, (RIE, "binary"), (GO_INIT, "binary"), AT_MOST, 0.88),
+    Goal("cold", "first prediction", FIRST_MS, (RIE, NESTED), (GO_OVERLAPPED, NESTED), AT_MOST, 0.88),
+    Goal("cold", "first prediction", FIRST_MS, (RIE, "binary"), (GO_OVERLAPPED, "binary"), AT_MOST, 0.95),
+    Goal("cold", "first prediction", FIRST_MS, (RIE, "binary"), (GO_ARTIFACT, "binary"), AT_MOST, 1.2),
+    Goal("cold", "first prediction", FIRST_MS, (RIE, NESTED), (NAIVE, NESTED), AT_MOST, 0.45),
+    Goal("cold", "first prediction", FIRST_MS, (SERVER, NESTED), (GO, NESTED), AT_MOST, 1),
+    Goal("cold", "first prediction", FIRST_MS, (SERVER, "binary"), (GO, "binary"), AT_MOST, 1),
+    Goal("cold", "first prediction", FIRST_MS, (PROCESS, "binary"), (FLOOR, "binary"), AT_MOST, 1.15),
+    Goal("cold", f"{UNLIKE}, first prediction", FIRST_MS, (RIE, NESTED), (GO, NESTED), AT_MOST, 0.9),
+    Goal("cold", f"{UNLIKE}, first prediction", FIRST_MS, (PROCESS, NESTED), (GO, NESTED), AT_MOST, 0.65),
+    Goal("cold", f"{UNLIKE}, first prediction", FIRST_MS, (PROCESS, "binary"), (GO, NESTED), AT_MOST, 0.5),
 )
 LONG_RUN_GROWTH = 0.03
-EXTRA_WORKER_MB = 30.0
+EXTRA_WORKER_MB = (30.0, 20.0)
 
 
 def goals(documents: dict[str, dict[str, Any]]) -> str:
@@ -57,7 +74,7 @@ def goals(documents: dict[str, dict[str, Any]]) -> str:
         growth = summary.growth(points) if points else None
         rows.append(_line("RSS after 2,000 requests", "to that after the first 100", growth, LONG_RUN_GROWTH, "%"))
         extra = summary.extra_worker(memory).get("pss")
-        rows.append(_line("PSS of each further worker", PROCESS, extra, EXTRA_WORKER_MB, " MB"))
+        rows += [_line("PSS of each further worker", PROCESS, extra, bound, " MB") for bound in EXTRA_WORKER_MB]
     return table(("what", "of / to", "goal", "measured", "reached"), rows)
 
 

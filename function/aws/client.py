@@ -94,13 +94,13 @@ class Aws:
             except ConnectionError:
                 if not kept:
                     raise
-                # The other side has closed it, perhaps while Lambda slept: then the others have gone too.
+                # The server has closed this idle connection, perhaps while Lambda was frozen: so it has the others.
                 connection.close()
                 idle.clear()
                 connection = self._connect(endpoint)
                 response = _exchange(connection, call, target, signed, timeout)
             found = {name.lower(): value for name, value in response.getheaders()}
-            # An error is told in full, whatever was asked for.
+            # `limit` is for objects: an error's body is always read.
             if response.status < 300 and limit is not None and int(found.get("content-length", "0")) > limit:
                 raise AwsError(f"{call.path} has {found['content-length']} bytes, at most {limit} are taken", 413)
             content = response.read()

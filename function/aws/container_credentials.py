@@ -11,12 +11,12 @@ import http.client
 import ipaddress
 import json
 import socket
-import threading
 import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from function.aws.errors import AwsError
+from function.concurrency import Background
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,52 +37,31 @@ def fetch(settings: Settings) -> tuple[tuple[str, str, str], float]:
     AwsError within SECONDS, with what would give some. On a thread of its own: name resolution, TLS and an answer that
     comes byte by byte know no time limit that a socket could set.
     """
-    url = _url(settings)
-    found: list[tuple[tuple[str, str, str], float]] = []
-    problems: list[Exception] = []
+    url = settings.container_credentials_full_uri or _ECS + settings.container_credentials_relative_uri
     connected: list[socket.socket] = []
     deadline = time.monotonic() + SECONDS
 
-    def work() -> None:
-        for wait in (*_WAITS, None):
+    def ask() -> tuple[tuple[str, str, str], float]:
+        for wait in _WAITS:
             try:
-                found.append(_ask(url, _token(settings), connected))
-            except (OSError, http.client.HTTPException) as error:
-                problems.append(error)
-                if wait is None or time.monotonic() + wait > deadline:
-                    return
+                return _ask(url, _token(settings), connected)
+            except (OSError, http.client.HTTPException):
+                if time.monotonic() + wait > deadline:
+                    raise
                 time.sleep(wait)
-            except Exception as error:  # noqa: BLE001  (whatever came is no credentials)
-                problems.append(error)
-                return
-            else:
-                return
+        return _ask(url, _token(settings), connected)
 
-    thread = threading.Thread(target=work, daemon=True)
     try:
-        thread.start()
-        thread.join(SECONDS)
-    except RuntimeError as error:  # no memory for a thread
-        problems.append(error)
-    if found:
-        return found[0]
-    if thread.is_alive():
-        reason = f"no answer within {SECONDS:g} s"
-        for each in connected:  # ends the thread
+        found: tuple[tuple[str, str, str], float] = Background(ask, SECONDS).result()
+    except Exception as error:  # noqa: BLE001  (whatever came is no credentials)
+        for each in connected:  # ends the thread, if it still waits
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-    else:  # not its repr, which may hold what came
-        reason = f"{type(problems[-1]).__name__}: {problems[-1]}"
-    raise AwsError(f"the credentials endpoint {url} gave no credentials: {reason}", 401)
-
-
-def _url(settings: Settings) -> str:
-    if settings.container_credentials_full_uri:
-        return settings.container_credentials_full_uri
-    if settings.container_credentials_relative_uri:
-        return _ECS + settings.container_credentials_relative_uri
-    mend = "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    raise AwsError(f"there are no AWS credentials: {mend}", 403)
+        # Not its repr, which may hold what came; without its cause for the same reason.
+        raise AwsError(
+            f"the credentials endpoint {url} gave no credentials: {type(error).__name__}: {error}", 401
+        ) from None
+    return found
 
 
 def _token(settings: Settings) -> str:

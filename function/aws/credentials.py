@@ -1,4 +1,4 @@
-"""AWS credentials: of the environment, as on Lambda, or of the endpoint that SnapStart, ECS and EKS offer."""
+"""AWS credentials: of the environment, as on Lambda; of the endpoint that SnapStart, ECS and EKS offer; of boto3."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from function.aws.errors import AwsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from function.aws.sdk_credentials import SdkCredentials
     from function.settings import Settings
 
 _RENEW_BEFORE = 300.0  # seconds before they end
 _RENEW_AGAIN = 30.0  # seconds after a failure, while they are still good
+_ASK_SDK_AGAIN = 60.0  # seconds: it renews its own in time
 
 
 class Credentials:
@@ -21,6 +23,7 @@ class Credentials:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._sdk: SdkCredentials | None = None
         self._found: tuple[str, str, str] | None = None
         self._end = 0.0  # since 1970
         self._end_monotonic = 0.0  # the same, for when somebody turns the clock back
@@ -37,7 +40,8 @@ class Credentials:
             found, left = self._found, self._left()
             if found is not None and left > _RENEW_BEFORE:
                 return found
-            # Who waited for a failure does not wait for another; with credentials in hand there is time.
+            # Threads that waited while another one failed share its failure instead of trying one by one. While the old
+            # credentials are good, nobody tries again for _RENEW_AGAIN seconds.
             failure, since = self._failure, asked - (_RENEW_AGAIN if left > 0 else 0)
             if failure is None or self._failed_at < since:
                 try:
@@ -54,9 +58,17 @@ class Credentials:
         return min(self._end - time.time(), self._end_monotonic - time.monotonic())
 
     def _renew(self) -> tuple[str, str, str]:
-        from function.aws.container_credentials import fetch  # only where the environment has no keys
+        # Only where the environment has no keys:
+        if self._settings.container_credentials_full_uri or self._settings.container_credentials_relative_uri:
+            from function.aws.container_credentials import fetch
 
-        self._found, self._end = fetch(self._settings)
+            self._found, self._end = fetch(self._settings)
+        else:
+            from function.aws.sdk_credentials import SdkCredentials
+
+            self._sdk = self._sdk or SdkCredentials()
+            self._found = self._sdk.current()
+            self._end = time.time() + _RENEW_BEFORE + _ASK_SDK_AGAIN
         self._end_monotonic = time.monotonic() + self._end - time.time()
         self._failure = None
         return self._found

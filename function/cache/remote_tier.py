@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from function.concurrency import Background
 from function.errors import PredictError
 from function.observability.telemetry import warn
 
@@ -51,36 +52,23 @@ class RemoteTier:
             self._bounded(lambda: self._store.put(key, entry))
 
     def _bounded(self, operation: Callable[[], T]) -> T | None:
-        """A thread of its own (0.1 ms): name resolution and TLS know no time limit that a socket could set."""
+        """On a thread (0.1 ms): name resolution and TLS know no time limit that a socket could set."""
         if time.monotonic() < self._resting_until:
             return None
-        results: list[T] = []
-        problems: list[Exception] = []
-
-        def run() -> None:
-            try:
-                results.append(operation())
-            except Exception as error:  # noqa: BLE001  (whatever the tier does, the request goes on)
-                problems.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
         try:
-            thread.start()
-            thread.join(TIMEOUT_S)
-        except RuntimeError as error:  # no memory for a thread
-            problems.append(error)
-        if results:
-            self._failures = 0
-            return results[0]
-        self._failed(repr(problems[0]) if problems else f"no answer within {TIMEOUT_S * 1000:.0f} ms")
-        return None
+            result: T = Background(operation, TIMEOUT_S).result()
+        except Exception as error:  # noqa: BLE001  (whatever the tier does, the request goes on)
+            self._failed(repr(error))
+            return None
+        self._failures = 0
+        return result
 
     def _failed(self, reason: str) -> None:
         with self._lock:
             self._failures += 1
             if self._failures < FAILURE_THRESHOLD:
                 return
-            # One more failure after the rest, and it rests again.
+            # The first failure after the cooldown starts the next one.
             self._failures = FAILURE_THRESHOLD - 1
             self._resting_until = time.monotonic() + COOLDOWN_S
         warn(f"the result cache's second tier rests for {COOLDOWN_S:.0f} s: {reason}")

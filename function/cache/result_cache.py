@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from function.messages import Request
     from function.settings import Settings
 
-# The headers that change an answer. Content-Encoding is undone before, what Accept-Encoding asks for is done after.
+# The request headers that change an answer. Bodies are inflated before this cache, and answers compressed after it.
 _HEADERS = ("content-type", "inference-header-content-length")
 _STORED = frozenset(("Content-Type", "Inference-Header-Content-Length"))  # the headers of an entry
 _TYPES = ("application/json", "application/octet-stream")

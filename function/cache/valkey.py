@@ -40,7 +40,7 @@ class Valkey:
         try:
             answer = connection.command(*words)
         except BaseException:
-            # Its answer may still come: nobody else must read it. The others may be as old.
+            # The late answer must not be read as that of the next command. Other idle connections may be dead too.
             connection.close()
             self._idle.clear()
             raise

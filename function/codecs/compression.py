@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from function.errors import PredictError, invalid
+from function.messages import LARGE_BODY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.messages import Body
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's window bits, which also choose the container
+_FEED, _STEP = 64 * 1024, 256 * 1024  # bytes that are inflated at a time, and of what they become
 _LEVEL = 1  # answers are small or hardly compressible: time counts for more than the last percent
+
+
+def largest(body: Body, encoding: str, limit: int) -> int:
+    """What `inflate` makes of `body` has at most so many bytes: gzip states its size at its end, modulo 2^32."""
+    stated = int.from_bytes(body[-4:], "little") if encoding.strip().lower() == "gzip" else limit
+    return min(limit, max(stated, LARGE_BODY))
 
 
 def inflate(body: Body, encoding: str, limit: int) -> Body:
@@ -17,6 +25,7 @@ def inflate(body: Body, encoding: str, limit: int) -> Body:
 
     Inflating stops at `limit` bytes. PredictError: PAYLOAD_TOO_LARGE beyond the limit, INVALID_ARGUMENT when
     the stream is damaged, cut off or followed by more bytes, UNSUPPORTED_MEDIA_TYPE for any other encoding.
+    A large result is an OwnedText.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -28,22 +37,36 @@ def inflate(body: Body, encoding: str, limit: int) -> Body:
         )
     import zlib
 
+    from function.native.yyjson import OwnedText  # whoever inflates most often sends JSON
+
     stream = zlib.decompressobj(_GZIP if encoding == "gzip" else _deflate_container(body))
-    try:
-        inflated = stream.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise invalid(f"the body is not {encoding} as its Content-Encoding says: {error}") from None
-    if len(inflated) > limit:
-        raise PredictError(
-            "PAYLOAD_TOO_LARGE",
-            f"the {encoding} body inflates to more than the limit of {limit} bytes; send less",
-        )
-    if not stream.eof:
-        raise invalid(f"the {encoding} body ends too early, after {len(inflated)} inflated bytes; send it whole")
-    if stream.unused_data:
-        extra = len(stream.unused_data)
+    most = largest(body, encoding, limit)
+    view, at, inflated = memoryview(body), 0, OwnedText(0)
+    while not stream.eof:
+        piece: bytes | memoryview = stream.unconsumed_tail
+        if not piece:
+            piece = view[at : at + _FEED]
+            at += len(piece)
+        try:
+            made = stream.decompress(piece, _STEP)
+        except zlib.error as error:
+            raise invalid(f"the body is not {encoding} as its Content-Encoding says: {error}") from None
+        inflated += made
+        if len(inflated) > limit:
+            raise PredictError(
+                "PAYLOAD_TOO_LARGE",
+                f"the {encoding} body inflates to more than the limit of {limit} bytes; send less",
+            )
+        if len(inflated) > most:
+            raise invalid(
+                f"the gzip body inflates to more than the {most} bytes that it ends with; send one gzip stream"
+            )
+        if not (piece or made):
+            raise invalid(f"the {encoding} body ends too early, after {len(inflated)} inflated bytes; send it whole")
+    extra = len(stream.unused_data) + len(body) - at
+    if extra:
         raise invalid(f"the {encoding} body has {extra} bytes after its end; send one {encoding} stream")
-    return inflated
+    return inflated if len(inflated) > LARGE_BODY else bytes(inflated)
 
 
 def _deflate_container(body: Body) -> int:

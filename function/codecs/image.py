@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from function.codecs.image_header import Header
+    from function.tensor import ImageRule
 
 MAX_PIXELS = 64_000_000  # more than any phone's 50-megapixel camera gives
 
@@ -25,35 +26,6 @@ FORMATS = "JPEG, PNG or WebP"
 _MEGAPIXELS = f"the {MAX_PIXELS // 1_000_000} megapixels that fit"
 
 
-class ImageRule:
-    """The [image] table of model.toml: how a picture becomes the tensor `input`, and `output` its classes.
-
-    `size` is (height, width) of the result. `resize` is "stretch" (to `size`, whatever the shape) or
-    "shorter_side" (to `resize_to`, the longer side in proportion, then `size` is cut from the centre).
-    `filter` is Pillow's name in lower case. `mean`, `std` and `layout` are for the graph that follows.
-    """
-
-    __slots__ = ("activation", "filter", "input", "layout", "mean", "output", "resize", "resize_to", "size", "std")
-
-    def __init__(  # noqa: PLR0913
-        self,
-        *,
-        input: str,  # noqa: A002  # the names of model.toml
-        output: str,
-        size: list[int],
-        mean: list[float],
-        std: list[float],
-        activation: str,
-        resize: str,
-        resize_to: int,
-        filter: str,  # noqa: A002
-        layout: str,
-    ) -> None:
-        self.input, self.output, self.activation, self.layout = input, output, activation, layout
-        self.size, self.mean, self.std = (size[0], size[1]), mean, std
-        self.resize, self.resize_to, self.filter = resize, resize_to, filter
-
-
 def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     """UINT8 [1, height, width, 3]: the first frame, upright by its EXIF orientation, RGB, resized by `rule`.
 
@@ -64,7 +36,7 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     PredictError: 400 for an empty, cut or damaged picture; 413 for more than MAX_PIXELS or more memory than there is,
     told by the header before anything is decoded; 415 for another format; 503 when others keep the memory too long.
     """
-    from function.limits import LIMITS  # the app has it
+    from function.limits import LIMITS  # imported by the app before
 
     name = _format(body)
     try:
@@ -78,7 +50,9 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
     targets = [_target(header, rule, on_its_side=on_its_side) for on_its_side in (False, True)]
     _check_size(targets[0], f"with its shorter side made {rule.resize_to}, this picture would have")
     cost = max(image_cost.peak(header, DRAFT_MARGIN, target, rule.filter) for target in targets)
-    with LIMITS.hold(cost, f"this {name} picture of {width} x {height} pixels"):
+    # Codes are no reason to refuse a picture: where there is little memory it has the budget to itself.
+    cost = max(cost, min(cost + image_cost.webp_codes(header), LIMITS.budget.capacity))
+    with LIMITS.hold(cost, f"this {name} picture of {width} x {height} pixels", "send one with fewer pixels"):
         try:
             return _decode(header, name, rule)
         finally:

@@ -1,22 +1,6 @@
 """How many bytes of memory it takes to decode and resize a picture, from its header alone.
 
-The terms are Pillow's and its libraries' own allocations, and were compared with the peak of the resident memory
-(VmHWM) of processes that decoded 8,000 x 8,000 pixels to 224 x 224; bytes for each pixel:
-
-    kind                                      predicted  measured
-    PNG grey, 1 bit                                2.05      2.03
-    PNG grey, 8 bits                               1.05      1.03
-    PNG grey, 16 bits                              3.05      3.10
-    PNG palette                                    5.13      5.12
-    PNG with colour or alpha, also interlaced      4.13      4.12
-    WebP of any kind                              12.00     12.00
-    JPEG with a draft                              0.09      0.08
-    progressive JPEG, grey                         2.02      2.01
-    progressive JPEG, 4:2:0                        3.06      3.06
-    progressive JPEG, 4:4:4                        6.06      6.06
-    progressive JPEG, CMYK                         8.06      8.06
-    JPEG to 5,000 x 5,000 by lanczos               8.75      8.08
-    the same, CMYK                                12.75     12.08
+The terms are the allocations of Pillow and its libraries; docs/decisions.md compares them with what processes took.
 """
 
 from __future__ import annotations
@@ -27,6 +11,10 @@ if TYPE_CHECKING:
 
 # How many pixels of the result Pillow's filters reach to each side. All but nearest have a picture between two passes.
 _REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}
+
+# Of a lossless WebP each block of 4 x 4 pixels may have codes of its own, in 20 bits of the file and 5.7 KB of memory.
+# libwebp writes 2,600 at most.
+_MOST_CODES, _CODES_BITS, _CODES_BYTES = 65_536, 20, 6000
 
 
 def peak(header: Header, margin: int, target: tuple[int, int], filter: str) -> int:  # noqa: A002
@@ -41,6 +29,21 @@ def peak(header: Header, margin: int, target: tuple[int, int], filter: str) -> i
     steps = sum((2 * reach + 1) * target[side] + 2 * reach * header.size[side] for side in (0, 1))
     resized = _plane(target, 4)  # thrice: converted, turned or copied out
     return header.fixed + pixels + max(header.decoding, copied + 8 * steps + max(between + resized, 3 * resized))
+
+
+def webp_codes(header: Header) -> int:
+    """What the Huffman codes of a lossless WebP, or of one with alpha, may take beyond `peak`.
+
+    No honest file has so many, but their number is known only when half of the file is decoded.
+    """
+    data, at, coded = header.data, 12, 0
+    while data[:4] == b"RIFF" and at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] in (b"VP8L", b"ALPH", b"ANMF"):
+            coded += length
+        at += 8 + length + length % 2
+    blocks = -(-header.size[0] // 4) * -(-header.size[1] // 4)
+    return min(_MOST_CODES, blocks, 8 * coded // _CODES_BITS) * _CODES_BYTES
 
 
 def _draft(size: tuple[int, int], margin: int, target: tuple[int, int]) -> int:

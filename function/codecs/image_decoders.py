@@ -73,7 +73,7 @@ def _raw_profile(text: str) -> bytes:
 def resizable(image: Image) -> Image:
     """The pixels in a mode whose channels are resized each on its own, with no other copy than that needs."""
     image.load()
-    image.info.pop("transparency", None)  # dropped all the same, but convert() would first work it out
+    image.info.pop("transparency", None)  # alpha is dropped later; convert() would compute it first
     if image.mode == "I;16":
         return _high_bytes(image)
     if image.mode == "1":

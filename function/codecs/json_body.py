@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEEPEST = 900  # levels that the standard library is asked to read
 _VALUE_BYTES = 32  # of memory: 16 in the parser, as many again for its growth, the rounding and the tensor
 
 
@@ -52,7 +54,7 @@ class Object:
         return self.document.length(self.index)
 
     def __bool__(self) -> bool:
-        return True  # an empty object is there all the same
+        return True  # an empty object is not the same as none
 
     def fields(self) -> Iterator[tuple[str, object]]:
         """Names and values, in their order."""
@@ -89,7 +91,7 @@ def parse(body: Buffer | Object) -> Object:
     if not view:
         raise invalid("the body is empty; send a JSON object")
     text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
-    hold = LIMITS.hold(_memory_needed(text), "this JSON")
+    hold = LIMITS.hold(_memory_needed(text), "this JSON", "send less at a time, or tensors as binary data")
     try:
         root = value_at(yyjson.read(text, hold), 0)
     except yyjson.YyjsonError as error:
@@ -108,7 +110,7 @@ def _memory_needed(text: Buffer) -> int:
     A comma, colon or opening bracket comes before each value but the first.
     """
     view = memoryview(text)
-    if view.nbytes // 2 * _VALUE_BYTES < LIMITS.share:  # a digit and a comma: there are no shorter values
+    if view.nbytes // 2 * _VALUE_BYTES <= LIMITS.share:  # a digit and a comma: there are no shorter values
         return 0
     content = text if isinstance(text, (bytes, bytearray)) else view.tobytes()
     return sum(map(content.count, (b",", b":", b"[", b"{"))) * _VALUE_BYTES
@@ -117,10 +119,15 @@ def _memory_needed(text: Buffer) -> int:
 def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
     """What is wrong and where, in the standard library's words, which Python users know."""
     import json
+    from itertools import accumulate
 
     def not_a_number(literal: str) -> None:
         raise ValueError(f"{literal} is no JSON number; tensors with NaN or Infinity can be sent as binary data")
 
+    # Deeper nesting ends the process where threads have small stacks (Python 3.13). Brackets in strings count as well.
+    levels = accumulate(1 if bracket in b"[{" else -1 for bracket in text.translate(None, _NO_BRACKETS))
+    if max(levels, default=0) > _DEEPEST:
+        return f"{error} at byte {error.position}"
     try:
         json.loads(text.decode(), parse_constant=not_a_number)
     except UnicodeDecodeError as wrong:

@@ -119,7 +119,7 @@ def _integers(datatype: str, kinds: bytes, words: array[int]) -> array[int]:
     if datatype == "UINT64":
         return words
     integers = array("q", memoryview(words).tobytes())
-    # As int64, what is from 2^63 has a sign though its kind is UINT. All elements at once, as two large numbers:
+    # A UINT from 2^63 on is negative when read as int64. All elements are compared at once, as two large integers:
     signs = int.from_bytes(integers.tobytes()[7::8], "big")
     naturals = int.from_bytes(kinds.translate(bytes(0x80 * (kind == UINT) for kind in range(256))), "big")
     if signs & naturals:

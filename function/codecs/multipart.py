@@ -21,7 +21,7 @@ MAX_NAMED, MAX_NAME = 10, 60  # fields, and characters of one, in the message th
 _HINT = "send it as curl -F image=@picture.jpg does"
 
 
-def first_file(body: Body, content_type: str) -> Body:
+def first_file(body: Body, content_type: str) -> bytes:
     """The content of the first part that is named image or file, or has a file name.
 
     `content_type`: the request's Content-Type with its boundary. PredictError 400 for a body that is not well
@@ -51,7 +51,7 @@ def first_file(body: Body, content_type: str) -> Body:
             break
         parameters = _disposition(head)
         if parameters.get("name") in FIELDS or "filename" in parameters or "filename*" in parameters:
-            return body[head_end + 4 : end - 2]
+            return bytes(memoryview(body)[head_end + 4 : end - 2])
         fields.append(parameters.get("name", ""))
         start = end
     raise invalid(f"the form is cut off, or not multipart/form-data with this boundary; {_HINT}")

@@ -22,7 +22,7 @@ _KNOWN = {
 }
 _MOST = 100
 _JSON_TYPE = {bool: "true or false", int: "a whole number"}
-_UNSUPPORTED = {  # prefix -> what to do instead; ignoring these would give a wrong answer
+_UNSUPPORTED = {  # prefix -> what to do instead. They change the answer, so they are refused and not ignored.
     "shared_memory_": "send the tensor as JSON 'data' or as binary data",
     "sequence_": "send whole sequences; no state is kept between requests",
 }

@@ -1,4 +1,4 @@
-"""Tensors as raw bytes and as JSON values, and back from raw bytes; json_array reads them from JSON."""
+"""Raw bytes -> tensors; tensors -> raw bytes or JSON values. json_tensor.py has the way from JSON."""
 
 from __future__ import annotations
 

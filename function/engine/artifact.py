@@ -129,7 +129,7 @@ def _check(model: Metadata, family: str, ort_version: str, available: frozenset[
         "ort_version": ort_version,
     }
     for key, value in expected.items():
-        # Any ORT of the API's line finishes a portable graph, which has no layout of its own yet.
+        # A portable graph has no CPU-specific layout yet: any version of ORT can finish it.
         if document.get(key) != value and not (family == PORTABLE and key == "ort_version"):
             raise MismatchError(f"{path}: {key} is {document.get(key)!r}, here it is {value!r}")
     missing = set(document["flags"]) - available

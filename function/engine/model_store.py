@@ -52,7 +52,7 @@ class ModelStore:
         """The model's metadata, its document fetched if need be; PredictError UNAVAILABLE with the reason."""
         path = os.path.join(self.folder, "model.json")
         with self._explained():
-            private_folder.check(self._folders)  # before anything in there is believed
+            private_folder.check(self._folders)  # before anything in them is read
             if not os.path.exists(path):
                 with self._locked():
                     if not os.path.exists(path):
@@ -136,7 +136,7 @@ class ModelStore:
         """One process at a time, the others wait; gives the time (monotonic) by which all must be done."""
         deadline = time.monotonic() + SECONDS
         private_folder.make(self._folders)
-        with open(f"{self._root}.lock", "wb") as lock:  # closing it, or dying, unlocks
+        with open(f"{self._root}.lock", "wb") as lock:  # unlocked when it is closed, or the process ends
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +145,7 @@ class ModelStore:
                     if time.monotonic() > deadline:
                         raise TimeoutError(f"another process has been fetching it for {SECONDS:.0f} s") from None
                 time.sleep(_AGAIN)
-            private_folder.make(self._folders)  # `discard` may have come between
+            private_folder.make(self._folders)  # `discard` may have removed them
             yield deadline
 
     @contextmanager

@@ -47,7 +47,7 @@ def make(paths: Iterable[str]) -> None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.mkdir(path, 0o700)
         except FileExistsError:
-            pass  # another process of ours was faster, or it will not pass
+            pass  # another process has just made it; or somebody else did, which `check` will refuse
         except OSError as error:
             raise OSError(f"{error}; {_MEND}") from error
     check(made)

@@ -78,7 +78,7 @@ class Models:
         from function.native import ort_capi  # with ctypes 4 ms, needed by any load
 
         loading = Background(lambda: self.get(name))
-        # Let it get to where it needs no GIL: decoding a large body holds the GIL for longer than that takes.
+        # Wait until the load no longer needs the GIL: decoding a large body holds it for longer than this wait takes.
         while loading.running() and not ort_capi.initialising.wait(0.01):
             pass
         return loading.result

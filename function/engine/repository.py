@@ -7,7 +7,7 @@ import os
 import zlib
 
 from function.errors import PredictError
-from function.tensor import Spec
+from function.tensor import ImageRule, Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Metadata:
         self.labels: list[str] = document["labels"]
         self.inputs = _specs(document["inputs"])
         self.outputs = _specs(document["outputs"])
-        self.image: dict[str, Any] | None = document["image"]  # [image] of model.toml
+        image = document["image"]
+        self.image = ImageRule(**image) if image else None
 
 
 def _specs(rows: list[dict[str, Any]]) -> dict[str, Spec]:

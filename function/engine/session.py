@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 OPTIMISE_NONE, OPTIMISE_BASIC, OPTIMISE_ALL = 0, 1, 99  # GraphOptimizationLevel
-_STRING = DATATYPES["BYTES"].onnx
 _CONFIG = {  # measured in docs/decisions.md
-    b"session.use_env_allocators": b"1",  # the arena that ort_api made
+    b"session.use_env_allocators": b"1",  # the arena that ort_capi.Library made
     b"session.intra_op.allow_spinning": b"0",  # spinning burns billed CPU after the answer
     b"session.use_device_allocator_for_initializers": b"1",  # weights outside the arena
 }
@@ -169,19 +168,25 @@ class Session:
                 self._ort.ReleaseTypeInfo(info)
         return specs
 
-    def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def run(
+        self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None, *, shrink: bool = False
+    ) -> dict[str, Tensor]:
         """Runs the graph on `inputs` and returns the named `outputs` (all of them when None).
 
-        OrtError when a name, datatype or shape is not the graph's, or when the graph itself fails.
+        `shrink`: the arena of all sessions gives back what no run uses. OrtError when a name, datatype or shape is not
+        the graph's, or when the graph itself fails.
         """
+        options = self._ort.create("CreateRunOptions") if shrink else None
         names = list(self.outputs if outputs is None else outputs)
         borrowed = _Borrowed(self._ort)
         try:
+            if options:
+                self._ort.AddRunConfigEntry(options, b"memory.enable_memory_arena_shrinkage", b"cpu:0")
             values = [borrowed.value(tensor) for tensor in inputs.values()]
             results = (c_void_p * len(names))()
             self._ort.Run(
                 self._handle,
-                None,
+                options,
                 (c_char_p * len(values))(*(name.encode() for name in inputs)),
                 (c_void_p * len(values))(*values),
                 len(values),
@@ -191,5 +196,7 @@ class Session:
             )
         finally:
             borrowed.close()
+            if options:
+                self._ort.ReleaseRunOptions(options)
         owners = [_Output(self._ort, value or 0) for value in results]
         return {name: owner.tensor() for name, owner in zip(names, owners, strict=True)}

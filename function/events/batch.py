@@ -9,9 +9,9 @@ from function.aws.s3 import S3, parse_uri
 from function.codecs import json_body
 from function.errors import PredictError, invalid
 from function.events.direct import FORMS, route_for_payload
-from function.exchange import Exchange, Trace
+from function.exchange import Exchange
 from function.limits import LIMITS
-from function.messages import Request, error_response
+from function.messages import Request, defect_response, error_response
 from function.observability.telemetry import report, warn
 from function.settings import xray_header
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from function.messages import Body
 
 SUFFIX = ".prediction.json"  # of every result; an object of such a name is never taken as input
-RESERVE_MS = 1000.0  # of the invocation's time: with less left, nothing is begun
+RESERVE_MS = 1000.0  # milliseconds: with less time left in the invocation, no record is begun
 
 
 class BatchItem:
-    """What is to be answered: the object `uri`, or the request `body`; `name` is the record's in logs and results."""
+    """What is to be answered: the object `uri`, or the request `body`; `name` is the record's in logs and results.
+
+    `problem` is why it cannot be answered at all, `xray` the sender's X-Ray header.
+    """
 
     __slots__ = ("body", "name", "problem", "source", "uri", "xray")
 
@@ -42,7 +45,7 @@ class BatchItem:
         xray: str | None = None,
     ) -> None:
         self.source, self.name, self.uri, self.body = source, name, uri, body
-        self.problem, self.xray = problem, xray  # why it cannot be done at all; the sender's X-Ray header
+        self.problem, self.xray = problem, xray
 
 
 class BatchProcessor:
@@ -75,11 +78,7 @@ class BatchProcessor:
         except AwsError as error:
             exchange.response = error_response(PredictError("UNAVAILABLE", str(error)))
         except Exception:  # noqa: BLE001  (a defect must not take the neighbours with it)
-            import traceback
-
-            traceback.print_exc()
-            failed = PredictError("INTERNAL", "the function failed unexpectedly; its log says where")
-            exchange.response = error_response(failed)
+            exchange.response = defect_response()
         self._slowest_ms = max(self._slowest_ms, exchange.seconds() * 1000)
         report(self._app.settings, exchange)
         error_told = exchange.response.error
@@ -94,8 +93,9 @@ class BatchProcessor:
     def _exchange(self, item: BatchItem) -> Exchange:
         cold, self._cold = self._cold, False
         request = Request("POST", "", {}, {}, item.body)
-        exchange = Exchange(request, item.source, getattr(self._context, "aws_request_id", None), cold=cold)
-        exchange.trace, exchange.record = Trace(xray=item.xray or xray_header()), item.name
+        request_id, xray = getattr(self._context, "aws_request_id", None), item.xray or xray_header()
+        exchange = Exchange(request, item.source, request_id, xray=xray, cold=cold)
+        exchange.record = item.name
         return exchange
 
     def _check_time(self) -> None:

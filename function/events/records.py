@@ -42,7 +42,7 @@ def answer_records(app: App, event: Event, context: Any, *, cold: bool) -> Event
     RecordsError names each object of S3 that failed and why, once all have been tried. `context` is Lambda's.
     """
     processor = BatchProcessor(app, context, cold=cold)
-    records = event.get("Records")
+    records = None if event.get("source") == "aws.s3" else event.get("Records")  # as `_created` takes it
     if records and records[0]["eventSource"] == "aws:sqs":
         return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed_messages(processor, records)]}
     failures = [f"{item.name}: {reason}" for item in _created(event) if (reason := processor.run(item))]
@@ -60,7 +60,7 @@ def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[s
     stopped_groups = set()
     for message in messages:
         name = message["messageId"]
-        # What follows a failure in its group of a FIFO queue must not overtake it.
+        # FIFO queues: after a failure, later messages of its group must not be answered before it is.
         group = _attribute(message, "MessageGroupId")
         if group is not None and group in stopped_groups:
             processor.defer(name, "a message before it in its group failed")
@@ -106,6 +106,12 @@ def _items(message: Event) -> list[BatchItem]:
     return [BatchItem("sqs", name, body=body.encode("utf-8", "surrogatepass"), xray=xray)]
 
 
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a name must be a string, not {type(value).__name__}")
+    return value
+
+
 def _created(event: Event) -> list[BatchItem]:
     """The objects that a notification of S3 or EventBridge says were created; RecordsError for any other event."""
     try:
@@ -115,10 +121,12 @@ def _created(event: Event) -> list[BatchItem]:
         else:
             found = []
             for record in event["Records"]:
-                if record["eventSource"] != "aws:s3":
+                if _name(record["eventSource"]) != "aws:s3":
                     raise RecordsError(f"records of {record['eventSource']} are not served; those of S3 and SQS are")
                 if record["eventName"].startswith("ObjectCreated:"):
                     found.append((record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])))
-        return [BatchItem("s3", uri, uri=uri) for uri in [f"s3://{bucket}/{key}" for bucket, key in found]]
+        return [
+            BatchItem("s3", uri, uri=uri) for uri in [f"s3://{_name(bucket)}/{_name(key)}" for bucket, key in found]
+        ]
     except (KeyError, TypeError, AttributeError) as error:
         raise RecordsError(f"the notification is not one of S3: {error!r}") from error

@@ -39,6 +39,7 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "SessionGetOutputTypeInfo": (34, True, (_P, c_size_t, _PP)),
     "SessionGetInputName": (36, True, (_P, c_size_t, _P, _PP)),
     "SessionGetOutputName": (37, True, (_P, c_size_t, _P, _PP)),
+    "CreateRunOptions": (39, True, (_PP,)),
     "CreateTensorAsOrtValue": (48, True, (_P, POINTER(c_int64), c_size_t, c_int, _PP)),
     "CreateTensorWithDataAsOrtValue": (49, True, (_P, _P, c_size_t, POINTER(c_int64), c_size_t, c_int, _PP)),
     "GetTensorMutableData": (51, True, (_P, _PP)),
@@ -55,15 +56,17 @@ _FUNCTIONS: dict[str, tuple[int, bool, tuple[Any, ...]]] = {
     "ReleaseStatus": (93, False, (_P,)),
     "ReleaseSession": (95, False, (_P,)),
     "ReleaseValue": (96, False, (_P,)),
+    "ReleaseRunOptions": (97, False, (_P,)),
     "ReleaseTypeInfo": (98, False, (_P,)),
     "ReleaseTensorTypeAndShapeInfo": (99, False, (_P,)),
     "ReleaseSessionOptions": (100, False, (_P,)),
     "AddSessionConfigEntry": (130, True, (_P, c_char_p, c_char_p)),
     "CreateAndRegisterAllocator": (144, True, (_P, _P, _P)),
+    "AddRunConfigEntry": (165, True, (_P, c_char_p, c_char_p)),
     "GetResizedStringTensorElementBuffer": (252, True, (_P, c_size_t, c_size_t, _PP)),
     "AddExternalInitializersFromFilesInMemory": (279, True, (_P, _TEXTS, _TEXTS, _SIZES, c_size_t)),
 }
-# What takes long. Giving the GIL up for the others means to wait for it after each of their microseconds.
+# Long calls release the GIL. Short ones keep it: to get it back would take longer than the call itself.
 _WITHOUT_GIL = {"CreateEnv", "CreateSession", "CreateSessionFromArray", "ReleaseSession", "Run"}
 
 
@@ -79,9 +82,9 @@ class OrtMemoryError(OrtError, MemoryError):
     """ONNX Runtime could not have the memory that it asked for; it goes on."""
 
 
-# ORT has no error code for it: what operator new, its arena, mmap and thread creation say.
+# Texts of ORT's errors that mean lack of memory, for which it has no code: from new, the arena, mmap, threads.
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "Cannot allocate memory", "pthread_create")
-_NO_MAPPING = "failed to map segment from shared object"  # with a reason behind it unless it is memory
+_NO_MAPPING = "failed to map segment from shared object"  # ends the text where memory is short; else a reason follows
 
 
 def _error(code: int, message: str) -> OrtError:
@@ -141,7 +144,7 @@ class Library:
         self.memory = self.create("CreateCpuMemoryInfo", 0, 0)
         # One arena for the sessions of all graphs: what one gives back, the next one takes.
         self.CreateAndRegisterAllocator(env, self.create("CreateCpuMemoryInfo", 1, 0), None)
-        self.env = env  # last: others take it as the sign that all is there
+        self.env = env  # set last: other threads take it as the sign that all of this is ready
 
     def _checked(self, function: Callable[..., int | None]) -> Callable[..., None]:
         def call(*arguments: object) -> None:

@@ -9,11 +9,9 @@ keys and values in turn.
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
-from ctypes import CDLL, CFUNCTYPE, POINTER, Structure, byref, c_char, c_char_p, c_size_t, c_uint32, c_void_p
+from ctypes import byref, c_char
 
-from function.errors import PredictError
+from function.native import yyjson_capi
 from function.native.buffer import Borrowed, borrow, give_back
 
 TYPE_CHECKING = False
@@ -27,11 +25,9 @@ if TYPE_CHECKING:
 
 NULL, FALSE, TRUE, ARRAY, OBJECT = 0x02, 0x03, 0x0B, 0x06, 0x07
 UINT, SINT, REAL = 0x04, 0x0C, 0x14  # an integer from 0 to 2^64-1, one from -2^63 to -1, a double
-STRING, WITHOUT_ESCAPES = 0x05, 0x08  # the latter is a bit that a string may have too
-_INSTALL = "pip install --force-reinstall -r requirements/function.txt"
-PADDING = 4  # YYJSON_PADDING_SIZE: zeros that yyjson wants behind a text that it reads in place
-_IN_PLACE = 1  # YYJSON_READ_INSITU
-_FREE = CFUNCTYPE(None, c_void_p, c_void_p)
+STRING, WITHOUT_ESCAPES = 0x05, 0x08  # WITHOUT_ESCAPES is a flag beside STRING
+_decode = ctypes.pythonapi.PyUnicode_DecodeUTF8  # makes no copy of the bytes on the way
+_decode.restype, _decode.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_char_p)
 
 
 class YyjsonError(ValueError):
@@ -40,23 +36,6 @@ class YyjsonError(ValueError):
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
         self.position = position
-
-
-class _ReadError(Structure):  # yyjson_read_err
-    _fields_ = (("code", c_uint32), ("message", c_char_p), ("position", c_size_t))
-
-
-class _Doc(Structure):  # yyjson_doc, with its yyjson_alc
-    _fields_ = (
-        ("root", c_void_p),
-        ("malloc", c_void_p),
-        ("realloc", c_void_p),
-        ("free", c_void_p),
-        ("context", c_void_p),
-        ("bytes_read", c_size_t),
-        ("values_read", c_size_t),
-        ("strings", c_void_p),
-    )
 
 
 class Document:
@@ -69,7 +48,7 @@ class Document:
         """`text` is what strings point into, when it was read in place; `hold` ends with the document."""
         self._doc: int | None = doc
         self._text, self._hold = text, hold
-        found = _Doc.from_address(doc)
+        found = yyjson_capi.Doc.from_address(doc)
         self._bytes = (c_char * (16 * found.values_read)).from_address(found.root)
         self.memory = memoryview(self._bytes).cast("B")
         self.count: int = found.values_read
@@ -83,8 +62,8 @@ class Document:
         for view in (self._words, self._integers, self._reals, self.memory):
             view.release()
         del self._bytes
-        doc = _Doc.from_address(self._doc)
-        free = _FREE(doc.free)
+        doc = yyjson_capi.Doc.from_address(self._doc)
+        free = yyjson_capi.FREE(doc.free)
         if doc.strings:
             free(doc.context, doc.strings)
         free(doc.context, self._doc)
@@ -136,7 +115,8 @@ class Document:
 
     def string(self, index: int) -> str:
         """The text of a string."""
-        return ctypes.string_at(self._words[2 * index + 1], self.length(index)).decode()
+        text: str = _decode(self._words[2 * index + 1], self.length(index), b"strict")
+        return text
 
 
 class Numbers:
@@ -166,7 +146,7 @@ class OwnedText(bytearray):
     """A text of so many bytes, to be filled, that `read` may spoil: its one owner has no other use for it."""
 
     def __init__(self, length: int) -> None:
-        super().__init__(length + PADDING)
+        super().__init__(length + yyjson_capi.PADDING)
         del self[length:]  # the memory stays
 
 
@@ -177,54 +157,40 @@ def read(text: Buffer, hold: Hold | None = None) -> Document:
 
     An OwnedText is read in place, which saves a copy of it and spoils it.
     """
-    error, reader = _ReadError(), _reader()
+    error, reader = yyjson_capi.ReadError(), _reader()
     borrowed, in_place = borrow(text), _may_be_spoiled(text)
     doc = None
     try:
         if in_place:
-            ctypes.memset(borrowed.buf + borrowed.len, 0, PADDING)
-        doc = reader(borrowed.buf, borrowed.len, _IN_PLACE if in_place else 0, None, byref(error))
+            ctypes.memset(borrowed.buf + borrowed.len, 0, yyjson_capi.PADDING)
+        doc = reader(borrowed.buf, borrowed.len, yyjson_capi.READ_IN_PLACE if in_place else 0, None, byref(error))
     finally:
         if not (doc and in_place):
             give_back(borrowed)
     if not doc:
         if hold:
             hold.release()
-        if error.code == 2:  # YYJSON_READ_ERROR_MEMORY_ALLOCATION
+        if error.code == yyjson_capi.ERROR_MEMORY:
             raise MemoryError
         raise YyjsonError(error.message.decode(), error.position)
     return Document(doc, borrowed if in_place else None, hold)
 
 
 def _may_be_spoiled(text: Buffer) -> bool:
-    return isinstance(text, OwnedText) and text.__alloc__() >= len(text) + PADDING
+    return isinstance(text, OwnedText) and text.__alloc__() >= len(text) + yyjson_capi.PADDING
 
 
 _read: Any = None
 
 
 def _reader() -> Any:
-    """yyjson_read_opts, loaded on first need, from the extension module of the yyjson package."""
+    """yyjson_read_opts, loaded on first need."""
     global _read  # noqa: PLW0603  (one library per process)
     if _read is None:
-        library = CDLL(_find())
-        function = library.yyjson_read_opts
-        function.restype, function.argtypes = c_void_p, (c_void_p, c_size_t, c_uint32, c_void_p, POINTER(_ReadError))
+        function = yyjson_capi.load_reader()
         _check_layout(function)
         _read = function
     return _read
-
-
-def _find() -> str:
-    for folder in sys.path:
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            continue
-        for name in names:
-            if name.startswith("cyyjson.") and name.endswith(".so"):
-                return os.path.join(folder or ".", name)
-    raise PredictError("UNAVAILABLE", f"yyjson was not found on sys.path; install it: {_INSTALL}")
 
 
 def _check_layout(function: Any) -> None:
@@ -242,4 +208,4 @@ def _check_layout(function: Any) -> None:
         (OBJECT, 16): (words[12], words[13]),
     }
     if any(want != got for want, got in found.items()):
-        raise PredictError("UNAVAILABLE", f"the installed yyjson is of another version; install it anew: {_INSTALL}")
+        raise yyjson_capi.wrong_version()

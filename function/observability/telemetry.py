@@ -66,7 +66,7 @@ def report(settings: Settings, exchange: Exchange, status: int | None = None) ->
 
 def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
     """One JSON object. No payload in it: no path, query or header; a message only where nobody else is told."""
-    import json  # loaded long since
+    import json  # loaded before, with the model's metadata
 
     now = time.time()
     phases = {name: value for name, value in exchange.phases.items() if name != "init" or exchange.cold}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from function.exchange import Exchange
     from function.inference import Inference
     from function.messages import Body, Request, Response
-    from function.tensor import Tensor
+    from function.tensor import ImageRule, Tensor
 
 TOP_K = 5
 
@@ -51,14 +51,14 @@ def picture(request: Request) -> Body:
     return request.body
 
 
-def picture_rule(metadata: Metadata) -> image.ImageRule:
+def picture_rule(metadata: Metadata) -> ImageRule:
     """The model's picture rule; PredictError 400 when the model takes no pictures."""
     if metadata.image is None:
         raise invalid(
             f"model {metadata.name!r} takes no pictures (its model.toml has no [image]); "
             f"send tensors to /v2/models/{metadata.name}/infer"
         )
-    return image.ImageRule(**metadata.image)
+    return metadata.image
 
 
 def top_k(request: Request) -> int:
@@ -81,7 +81,7 @@ def predictions(scores: Tensor, activation: str, labels: list[str], k: int) -> l
     if labels and len(labels) != len(values):
         count = f"the model gave {len(values)} scores and has {len(labels)} labels"
         raise PredictError("UNAVAILABLE", f"{count}; give model.toml one label for each score and prepare it again")
-    # By score: far below the largest one, probabilities are all 0.
+    # Sorted by score and not by probability, which is 0 for all scores far below the largest.
     best = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:k]
     if activation == "softmax":
         largest = max(values)

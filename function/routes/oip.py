@@ -25,7 +25,7 @@ def live(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str]
 
 def ready(inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
     try:
-        inference.metadata({})
+        inference.ready({})
     except PredictError as error:
         return json_response(503, {"live": True, "ready": False, "error": error.message})
     return json_response(200, {"live": True, "ready": True})  # the kserve client wants both
@@ -46,7 +46,8 @@ def model_metadata(inference: Inference, _exchange: Exchange, parameters: dict[s
 
 
 def model_ready(inference: Inference, _exchange: Exchange, parameters: dict[str, str]) -> Response:
-    return json_response(200, {"name": _versioned(inference, parameters).name, "ready": True})
+    _versioned(inference, parameters)
+    return json_response(200, {"name": inference.ready(parameters).name, "ready": True})
 
 
 def infer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:

@@ -6,6 +6,18 @@ import json
 import os
 from functools import cache
 
+from function.messages import Response
+from function.settings import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from function.exchange import Exchange
+    from function.inference import Inference
+
+
+def openapi(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
+    return Response(200, {"Content-Type": "application/json"}, document(VERSION))
+
 
 @cache
 def document(version: str) -> bytes:

@@ -17,18 +17,12 @@ def index(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str
     return json_response(200, {"name": "zeroserve", "version": VERSION, "message": message})
 
 
-def openapi(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
-    from function.routes import openapi  # never on the way of an inference
-
-    return Response(200, {"Content-Type": "application/json"}, openapi.document(VERSION))
-
-
 def health(_inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
     return json_response(200, {"status": "ok"})
 
 
 def ready(inference: Inference, _exchange: Exchange, parameters: dict[str, str]) -> Response:
-    inference.metadata(parameters)  # 503 with the reason when the default model is not prepared
+    inference.ready(parameters)  # 503 with the reason when the default model is not prepared
     return json_response(200, {"status": "ready"})
 
 

@@ -29,21 +29,39 @@ class Route:
         self.segments = path.split("/")
 
 
-def _classify(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import classify  # only pictures need it
+def _late(find_answer: Callable[[], Answer]) -> Answer:
+    """A route's answer that is imported when it is first asked for: cold starts that do not need it do not pay."""
 
-    return classify.classify(inference, exchange, parameters)
+    def answer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
+        return find_answer()(inference, exchange, parameters)
+
+    return answer
 
 
-def _load_model(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
-    from function.routes import admin  # only the administrator needs it
+@_late
+def _classify() -> Answer:
+    from function.routes.classify import classify
 
-    return admin.load_model(inference, exchange, parameters)
+    return classify
+
+
+@_late
+def _load_model() -> Answer:
+    from function.routes.admin import load_model
+
+    return load_model
+
+
+@_late
+def _openapi() -> Answer:
+    from function.routes.openapi import openapi
+
+    return openapi
 
 
 ROUTES = (
     Route("GET", "/", service.index),
-    Route("GET", "/openapi.json", service.openapi),
+    Route("GET", "/openapi.json", _openapi),
     Route("GET", "/health", service.health),
     Route("GET", "/ready", service.ready),
     Route("GET", "/metrics", service.metrics),

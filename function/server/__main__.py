@@ -1,25 +1,27 @@
-"""`make serve`: the ASGI app under uvicorn, in one process."""
+"""`make serve`: the function as an HTTP server, in one process. What the first answer needs is begun first."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import resource
-import sys
-import threading
+import gc
 
-import uvicorn
+gc.disable()  # nothing to collect before the server runs
 
-from function.errors import PredictError
-from function.limits import LIMITS
-from function.server.app import create_app
-from function.server.graceful import Server
-from function.server.lobby import Lobby
-from function.server.uvicorn_protocol import Protocol
+import os  # noqa: E402  (the collector is quiet before our own imports)
+import resource  # noqa: E402
+import sys  # noqa: E402
+import threading  # noqa: E402
 
-THREAD_STACK = 1024 * 1024  # bytes; by default 8 MiB for each thread count as data, though hardly any is touched
-MOST_FILES = 65_536  # a connection takes a few KB: more of them than this would be memory, not descriptors
-SPARE_FILES = 64  # for the model, the pictures' and the cache's files and sockets
+from function.errors import PredictError  # noqa: E402
+from function.limits import LIMITS  # noqa: E402
+from function.server import start  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+THREAD_STACK = 1024 * 1024  # bytes; the default, 8 MiB a thread, counts towards RLIMIT_DATA though hardly any is used
+MOST_FILES = 65_536  # each connection takes a few KB: beyond this, memory and not descriptors is the limit
+SPARE_FILES = 64  # descriptors for the model's files and the cache's sockets
 
 
 def main() -> None:
@@ -28,36 +30,45 @@ def main() -> None:
     1 and one line where a setting or the default model is not in order, 3 where the model cannot be loaded or the port
     cannot be had.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
-    parser.add_argument("--port", type=int, default=8080)
-    arguments = parser.parse_args()
+    # 1. Clients may connect from here on; they wait.
+    host, port = start.options(sys.argv[1:])
     threading.stack_size(THREAD_STACK)
     try:
-        app = create_app()
-        app.check()
+        core = start.core(start.settings(os.environ))
+        core.inference.metadata({})
     except PredictError as error:
         sys.exit(f"error: {error.message}")
     limit_data()
     files = raise_file_limit()
-    backlog = min(2048, files // 4)  # so many may be accepted before the first of them is looked at
-    config = uvicorn.Config(
-        app,
-        host=arguments.host,
-        port=arguments.port,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        proxy_headers=False,
-        backlog=backlog,
-        timeout_graceful_shutdown=30,
-    )
-    server = Server(config, Lobby(max(16, files - backlog - SPARE_FILES), app.metrics.refused))
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    backlog = min(2048, files // 4)
+    try:
+        listener = start.listener(host, port, backlog)
+    except OSError as error:
+        print(f"error: port {port} of {host} cannot be had: {error.strerror}", file=sys.stderr)
+        sys.exit(3)
+    # 2. The model is loaded by ORT, outside the GIL, while asyncio is imported: 23 ms.
+    loading = start.load(core)
+    serving = import_serving()
+    # 3. Serve.
+    server = serving.Server(core, loading, listener, backlog, max(16, files - backlog - SPARE_FILES))
+    gc.enable()
+    sys.exit(server.run())
+
+
+def import_serving() -> ModuleType:
+    """The module `serving`, and with it asyncio, without `ssl`: 6 ms, 4 MB, and nothing here speaks TLS by asyncio.
+
+    What speaks it otherwise while the model loads, to S3, was imported with the core, and `ssl` with it.
+    """
+    absent = "ssl" not in sys.modules
+    if absent:
+        sys.modules["ssl"] = None  # type: ignore[assignment]  # ImportError, which asyncio is prepared for
+    try:
+        from function.server import serving
+    finally:
+        if absent:
+            del sys.modules["ssl"]
+    return serving
 
 
 def limit_data() -> None:

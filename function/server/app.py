@@ -3,54 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from function.app import App
 from function.errors import PredictError
-from function.exchange import Exchange, Trace
+from function.exchange import Exchange
 from function.messages import Request, error_response, parsed_query, unquoted
 from function.native import cpu
 from function.observability.prometheus import Metrics
 from function.observability.telemetry import finish, report
-from function.server import bodies
+from function.server import bodies, start
 from function.server.connection import EXTENSION
 from function.server.intake import Intake
 from function.server.refusals import RefusedError
 from function.server.work import Work
-from function.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
+
+    from function.app import App
+    from function.concurrency import Background
+    from function.settings import Settings
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-def create_app(settings: Settings | None = None) -> AsgiApp:
-    """The app over `settings`, by default the environment's.
+READY_WAIT_S = 0.5  # that a probe waits for the model rather than be told to come again: less than probes have
 
-    Many requests at once: each runs on one thread, and there is one such thread for each CPU.
-    """
-    return AsgiApp(settings or Settings({"INTRA_OP_THREADS": "1", **os.environ}))
+
+def create_app(settings: Settings | None = None) -> AsgiApp:
+    """The app over `settings`, by default the environment's, for any ASGI server."""
+    return AsgiApp(start.core(settings or start.settings(os.environ)))
 
 
 class AsgiApp:
     """An ASGI 3 callable: HTTP and lifespan. Health and metadata are answered at once, the rest on threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        workers = cpu.count(settings.function_memory_mb)
-        self._settings = settings
-        self._core = App(settings, workers)
-        self.metrics = self._core.inference.metrics = Metrics()
+    def __init__(self, core: App, loading: Background | None = None) -> None:
+        """`loading` ends with the default model, where that is not left to the lifespan."""
+        self._core, self._settings, self._loading = core, core.settings, loading
+        core.inference.loading = loading is not None
+        self._loaded = asyncio.Event()
+        settings, workers = core.settings, cpu.count(core.settings.function_memory_mb)
+        self.metrics = core.inference.metrics = Metrics()
         self._work = Work(workers, settings.queue_size, self._core.respond)
         self._intake = Intake(2 * workers, settings.queue_size)
-
-    def check(self) -> None:
-        """PredictError when the default model is not there or not prepared: before a port is opened."""
-        self._core.inference.metadata({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and end."""
@@ -59,18 +60,20 @@ class AsgiApp:
             return
         headers = _joined(scope["headers"])
         request = Request(scope["method"], scope["path"], {}, headers, b"")
-        exchange = Exchange(request, request_id=headers.get("x-request-id"))
+        exchange = Exchange(request, request_id=headers.get("x-request-id"), xray=headers.get("x-amzn-trace-id"))
         try:
             request.path, request.query = _path(scope), _query(scope)
             if request.method == "POST":
                 await self._post(exchange, scope, receive)
-            else:  # never behind an inference
+            else:  # on the event loop: it must not wait for an inference
+                if self._core.inference.loading and request.path.endswith("/ready"):
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._loaded.wait(), READY_WAIT_S)
                 self._core.respond(exchange)
         except PredictError as error:
             exchange.response = error_response(error)
             if isinstance(error, RefusedError):
                 self.metrics.refused(error.reason)
-        exchange.trace = Trace(headers.get("traceparent"), headers.get("x-amzn-trace-id"))
         finish(exchange)
         report(self._settings, exchange)
         self.metrics.observe(exchange)
@@ -91,11 +94,19 @@ class AsgiApp:
         finally:
             arrival.close()
 
+    async def loaded(self) -> None:
+        """Waits until the default model is loaded; PredictError when it cannot be."""
+        if self._loading is None:
+            self._loading = start.load(self._core)
+        await asyncio.to_thread(self._loading.result)
+        self._core.inference.loading = False
+        self._loaded.set()
+
     async def _live(self, receive: Receive, send: Send) -> None:
-        """A server loads the default model before it takes requests: /ready is then the truth from the start."""
+        """Other servers take no request before the default model is loaded: /ready is then the truth from the start."""
         await receive()
         try:
-            await asyncio.to_thread(lambda: self._core.inference.models.get(self._settings.model_name).warm())
+            await self.loaded()
         except PredictError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return

@@ -6,12 +6,14 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from function.limits import LIMITS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from function.server.refusals import RefusedError
 
-TURN_READABLE = 48 * 1024  # bytes that wait in the socket of someone who will use a turn
+TURN_READABLE = 48 * 1024  # bytes in the socket buffer that show that the sender would use a turn
 
 
 class Desk(Protocol):
@@ -19,8 +21,8 @@ class Desk(Protocol):
 
     arriving: dict[Arrival, None]
 
-    def hold(self, count: int) -> None:
-        """So many more bytes are held."""
+    def hold(self, arrival: Arrival, count: int) -> None:
+        """So many more bytes are held by it."""
 
     def ask(self, arrival: Arrival) -> bool:
         """Whether it may go on at once."""
@@ -36,8 +38,8 @@ class Arrival:
         self._intake, self._task = intake, asyncio.current_task()
         self._readable, self._length = readable, length
         self.began = self.moved = self.since = monotonic()
-        self.received = self.held = self.marked = 0
-        self.turn = self.beside = False  # "beside": it goes on without a turn
+        self.received = self.held = self.used = self.reserved = self.marked = 0
+        self.turn = self.beside = False  # `beside`: it lost its turn and is received without one
         self.go_on: Callable[[], None] = lambda: None
         self.lost_turn: Callable[[], None] = lambda: None
         self.refusal: RefusedError | None = None
@@ -49,8 +51,18 @@ class Arrival:
 
     def hold(self, count: int) -> None:
         """So many more bytes of memory (fewer, below 0) belong to this body; the slowest is refused for want of any."""
-        self.held += count
-        self._intake.hold(count)
+        self.used += count
+        self.reserve(self.reserved)
+
+    def reserve(self, size: int) -> None:
+        """What the body will need counts from now on, in place of what it has, if that is less."""
+        self.reserved = size
+        more, self.held = max(self.used, size) - self.held, max(self.used, size)
+        self._intake.hold(self, more)
+
+    def whole(self) -> int:
+        """Bytes of memory that it will need at most."""
+        return LIMITS.largest_body if self._length is None else self._length
 
     def ask(self, go_on: Callable[[], None]) -> bool:
         """Whether this body may go on at once; if not, `go_on` is called later. Bytes beyond ALLOWANCE need this."""
@@ -83,9 +95,6 @@ class Arrival:
         """Gives back what it holds."""
         self.complete()
         self._intake.release(self)
-
-    def rate(self, now: float) -> float:
-        return self.received / max(now - self.began, 0.1)
 
     def will_use_a_turn(self) -> bool:
         if self._readable is None:

@@ -29,7 +29,7 @@ def declared_length(headers: dict[str, str]) -> int | None:
     declared = headers.get("content-length", "")
     if not (declared.isascii() and declared.isdigit()):
         return None
-    # Of 20 digits it is certain; int() of thousands would refuse.
+    # 20 digits are too large in any case, and int() raises ValueError for thousands of them.
     length = int(declared) if len(declared) < 20 else 10**19
     if length > LIMITS.largest_body:
         raise _too_long()
@@ -53,21 +53,26 @@ async def read(arrival: Arrival, receive: Receive, connection: Connection | None
         arrival.complete()
 
 
-async def _read_messages(arrival: Arrival, receive: Receive) -> bytes:
-    chunks = []
+async def _read_messages(arrival: Arrival, receive: Receive) -> bytes | bytearray:
+    body: bytes | bytearray = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         chunk: bytes = message.get("body", b"")
-        chunks.append(chunk)
+        if not body:
+            body = chunk
+        else:
+            if isinstance(body, bytes):
+                body = bytearray(body)
+            body += chunk
         arrival.came(len(chunk))
         if arrival.received > LIMITS.largest_body:
             raise _too_long()
         arrival.hold(len(chunk))
         arrival.check()
         if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return body if len(body) > LARGE_BODY else bytes(body)
         if arrival.received > LARGE_BODY and not arrival.may_go_on():
             turn = asyncio.Event()
             if not arrival.ask(turn.set):

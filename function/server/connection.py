@@ -15,8 +15,8 @@ EXTENSION = "zeroserve.connection"  # among the extensions of an ASGI scope; abs
 class Connection(Protocol):
     """The connection of one request."""
 
-    lost: bool  # it is known that nobody can read the answer
-    on_lost: Callable[[], object] | None  # called then
+    lost: bool  # the client is known to be gone, and the answer would reach nobody
+    on_lost: Callable[[], object] | None  # called when `lost` becomes true
 
     def readable(self) -> int:
         """Bytes that wait in the socket."""

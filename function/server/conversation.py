@@ -2,77 +2,102 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from time import gmtime, strftime, time
+from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
-from function.server.cycle import Cycle, Owner
+from function.server.cycle import Cycle, Owner, status_line
+from function.server.flow import FlowControl
 from function.server.heads import BadRequestError
 from function.server.lobby import HEAD_S, KEEP_ALIVE_S, LINGER_S
 
 if TYPE_CHECKING:
-    import asyncio
+    from function.server.cycle import Application
+    from function.server.lobby import Lobby
 
 _AT_ONCE = 64 * 1024  # bytes of an answer that the kernel takes without waiting for the client
 
 
-class Conversation(Owner):
-    """`lobby`, of the server's state, knows the connections on which no request is being served."""
+class House:
+    """What all connections of a server share. The lobby knows those on which no request is being served."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.pipeline: deque[tuple[Cycle, Any]] = deque()  # type: ignore[assignment]  # newest at the left
-        self.lobby = self.server_state.lobby  # type: ignore[attr-defined]
+    def __init__(self, app: Application, lobby: Lobby) -> None:
+        self.app, self.lobby = app, lobby
+        self.connections: set[Conversation] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._date: tuple[int, bytes] = (0, b"")
+
+    def date(self) -> bytes:
+        """The header line of this second (RFC 9110, 6.6.1)."""
+        now = int(time())
+        if self._date[0] != now:
+            self._date = now, strftime("date: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime(now)).encode()
+        return self._date[1]
+
+
+class Conversation(Owner):
+    """The requests of one connection, answered in their order."""
+
+    def __init__(self, house: House) -> None:
+        self.house, self.lobby = house, house.lobby
+        self.cycle: Cycle | None = None  # of the request that came last
+        self.pipeline: deque[Cycle] = deque()  # newest at the left
         self._in_head = False
-        self._ended = self._discarding = False  # the client sends no more; what it sends is not read any more
+        self._ended = False  # the client sends no more
+        self._discarding = False  # what it still sends is dropped
         self._unsent = 0
         self._serving: Cycle | None = None
         self._refusal: BadRequestError | None = None  # to be sent when all requests before it are answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.transport, self.flow = transport, FlowControl(transport)
+        self.house.connections.add(self)
         self.lobby.enter(self, HEAD_S)
-        self.lobby.make_room(len(self.connections))
+        self.lobby.make_room(len(self.house.connections))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's)
+        self.house.connections.discard(self)
         self.lobby.leave(self)
         self.pipeline.clear()
         serving, self._serving = self._serving, None
-        super().connection_lost(exc)
-        if serving is not None and not serving.response_complete:
-            serving.disconnected = True
-            serving.message_event.set()
-            if serving.on_lost is not None:
-                serving.on_lost()
+        for cycle in (self.cycle, serving):
+            if cycle is not None:
+                cycle.lose()
+        self.flow.resume_writing()
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """The client sends no more: requests that are whole are still answered, then the connection is closed."""
         self._ended = True
-        if self._discarding or not self._busy() or (self.cycle.more_body and not self.pipeline):
+        last = self.cycle
+        if self._discarding or last is None or last.response_complete or (last.more_body and not self.pipeline):
             return False
-        if self.cycle.more_body:
+        if last.more_body:
             self.pipeline.popleft()
         return True
+
+    def date(self) -> bytes:
+        return self.house.date()
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _serve(self, cycle: Cycle) -> None:
         self._serving = cycle
-        self._start_asgi_task(cycle, self.app)
+        task = asyncio.get_running_loop().create_task(cycle.run(self.house.app))
+        self.house.tasks.add(task)  # else nothing keeps it
+        task.add_done_callback(self.house.tasks.discard)
 
     def answered(self, cycle: Cycle) -> None:
         """After the answer: the next of the requests that came at once, the wait for another one, or the end."""
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         if not cycle.keep_alive:
             self.pipeline.clear()
             self._close(linger=cycle.more_body)
         elif self.pipeline:
-            following, _ = self.pipeline.pop()
+            following = self.pipeline.pop()
             if not self.pipeline and not following.reads_whole():
                 self.flow.resume_reading()
             self._serve(following)
@@ -88,12 +113,12 @@ class Conversation(Owner):
         """Answers what cannot be read on, after the requests before it, and closes the connection."""
         self.lobby.refused(refusal.reason)
         self._discarding, self._in_head = True, False
-        if self._busy() and self.cycle.more_body:  # it is this request's body that is broken
+        last = self.cycle
+        if last is not None and not last.response_complete and last.more_body:  # the broken bytes are of its body
             if self.pipeline:
                 self.pipeline.popleft()
             else:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
+                last.cut_off()
                 self._tell(refusal)
                 return
         if self._busy():
@@ -105,7 +130,7 @@ class Conversation(Owner):
         body = json.dumps({"error": refusal.message}).encode()
         length = str(len(body)).encode()
         head = (b"content-type: application/json", b"content-length: " + length, b"connection: close", b"", body)
-        self.transport.write(STATUS_LINE[refusal.status] + b"\r\n".join(head))
+        self.transport.write(status_line(refusal.status) + b"\r\n".join(head))
         self._close(linger=True)
 
     def _close(self, *, linger: bool) -> None:
@@ -120,11 +145,11 @@ class Conversation(Owner):
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered: from now on it has to read on, or is given up."""
-        super().pause_writing()
+        self.flow.pause_writing()
         self.lobby.enter(self, HEAD_S)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.flow.resume_writing()
         if self._busy():
             self.lobby.leave(self)
 

@@ -1,38 +1,50 @@
-"""One request on a connection of the server: its answer in one write, its large body in one buffer."""
+"""One request on a connection of the server: ASGI's receive and send, a large body in one buffer, one write."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import re
 import struct
 import termios
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-
-from uvicorn.protocols.http.httptools_impl import (
-    HEADER_RE,
-    HEADER_VALUE_RE,
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
 
 from function.server.bodies import ClientGoneError
 from function.server.receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from uvicorn._types import ASGISendEvent
-
     from function.server.arrival import Arrival
+    from function.server.flow import FlowControl
     from function.server.lobby import Lobby
 
+    Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's, for HTTP alone
 
-class Owner(HttpToolsProtocol):
-    """What a cycle needs of the protocol that it belongs to."""
+HIGH_WATER = 64 * 1024  # bytes of a body that the app has not asked for
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.1
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
+
+def status_line(status: int) -> bytes:
+    """HTTP/1.1's first line of an answer."""
+    return b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
+
+
+class Owner(asyncio.Protocol):
+    """What a cycle needs of the connection that it belongs to."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
     lobby: Lobby
+    pipeline: deque[Cycle]
+
+    def date(self) -> bytes:
+        """The header line of this moment."""
+        raise NotImplementedError
 
     def resume(self) -> None:
         """A receiver has read the body to its end."""
@@ -43,35 +55,61 @@ class Owner(HttpToolsProtocol):
         raise NotImplementedError
 
 
-class Cycle(RequestResponseCycle):
-    """uvicorn's, which also is the Connection that an app finds in its scope."""
+class Cycle:
+    """Also the Connection that an app finds in its scope."""
 
-    def __init__(self, http: Owner, length: int, **arguments: Any) -> None:
-        """`length` of a large body that is declared and still to come, else 0."""
-        super().__init__(
-            **arguments,
-            transport=http.transport,
-            flow=http.flow,
-            logger=http.logger,
-            access_logger=http.access_logger,
-            access_log=False,
-            default_headers=http.server_state.default_headers,
-            message_event=asyncio.Event(),
-            on_response=_nothing,
-        )
-        self._http, self._length = http, length
-        self._start: Any = None
+    def __init__(self, http: Owner, length: int, scope: dict[str, Any], *, expect: bool, keep_alive: bool) -> None:
+        """`length` of a large body that is declared and still to come, else 0; `expect` for 100-continue."""
+        self._http, self._length, self.scope = http, length, scope
+        self._expected, self.keep_alive = expect, keep_alive
+        self.body, self.more_body = bytearray(), True
+        self.response_complete = False
+        self.lost = False  # nobody can read the answer any more
         self.on_lost: Callable[[], object] | None = None
+        self._changed = asyncio.Event()
+        self._start: Any = None
 
-    @property
-    def lost(self) -> bool:
-        """Nobody can read the answer any more."""
-        return self.disconnected
+    async def run(self, app: Application) -> None:
+        """The app's answer; 500 when it gives none."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:  # noqa: BLE001  (a defect: its trace is for the log, not for the client)
+            import traceback
+
+            traceback.print_exc()
+            if self.response_complete:
+                self._http.transport.close()
+        if not (self.response_complete or self.lost):
+            await self._fail()
+
+    def feed(self, data: bytes) -> None:
+        """More of the body."""
+        self.body += data
+        if len(self.body) > HIGH_WATER:
+            self._http.flow.pause_reading()
+        self._changed.set()
+
+    def whole(self) -> None:
+        """The body is all there."""
+        self.more_body = False
+        self._changed.set()
+
+    def cut_off(self) -> None:
+        """No more comes of the body, and no answer is wanted."""
+        self.lost = True
+        self._changed.set()
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        if not self.response_complete:
+            self.cut_off()
+            if self.on_lost is not None:
+                self.on_lost()
 
     def readable(self) -> int:
         """Bytes that wait in the socket."""
-        connection = self.transport.get_extra_info("socket")
-        if connection is None or self.transport.is_closing():
+        connection = self._http.transport.get_extra_info("socket")
+        if connection is None or self._http.transport.is_closing():
             return 0
         (count,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, b"\0\0\0\0"))
         return int(count)
@@ -80,62 +118,74 @@ class Cycle(RequestResponseCycle):
         """Whether `read_whole` gets the body."""
         return bool(self._length)
 
+    def _continue(self) -> None:
+        if self._expected and not self._http.transport.is_closing():
+            self._http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expected = False
+
     async def read_whole(self, arrival: Arrival) -> bytearray:
         """The body, once all of it is there; ClientGoneError when the client hangs up before."""
-        if self.waiting_for_100_continue:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.waiting_for_100_continue = False
+        self._continue()
         begun, self.body = self.body, bytearray()
-        if self.disconnected:
+        if self.lost:
             raise ClientGoneError
         receiver = Receiver(self._http, arrival, self._length, begun)
-        self.transport.set_protocol(receiver)
+        self._http.transport.set_protocol(receiver)
         try:
             arrival.check()
             await receiver.ended.wait()
-        except BaseException:  # it is refused: what still comes is no request
-            self.transport.set_protocol(self._http)
+        except BaseException:  # refused: what the client still sends of this body must not be parsed as a request
+            self._http.transport.set_protocol(self._http)
             raise
-        if self.disconnected:
+        if self.lost:
             raise ClientGoneError
         self.more_body = False
         return receiver.take()
 
-    async def send(self, message: ASGISendEvent) -> None:
-        """The head is kept until the body is there, and both are written at once."""
+    async def receive(self) -> dict[str, Any]:
+        """ASGI's: the next part of the body, or that there is none."""
+        self._continue()
+        if not (self.lost or self.response_complete):
+            self._http.flow.resume_reading()
+            await self._changed.wait()
+            self._changed.clear()
+        if self.lost or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """ASGI's: the head is kept until the body is there, and both are written at once."""
         if message["type"] == "http.response.start":
             self._start = message
             return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()  # a client that asks on and does not read
-        if self.disconnected:
+        http = self._http
+        if http.flow.write_paused and not self.lost:
+            await http.flow.drain()  # the client sends requests and does not read the answers
+        if self.lost:
             return
-        body: bytes = message["body"]  # type: ignore[typeddict-item]
-        head = [STATUS_LINE[self._start["status"]]]
-        for name, value in (*self.default_headers, *self._start["headers"]):
-            if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
+        head = [status_line(self._start["status"]), http.date()]
+        for name, value in self._start["headers"]:
+            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
                 raise RuntimeError(f"the answer's header {name!r} cannot be sent: {value!r}")
             head += (name, b": ", value, b"\r\n")
-        if self.more_body or (self._http.lobby.draining and not self._http.pipeline):
+        if self.more_body or (http.lobby.draining and not http.pipeline):
             self.keep_alive = False
         if not self.keep_alive:
             head.append(b"connection: close\r\n")
         head.append(b"\r\n")
         if self.scope["method"] != "HEAD":
-            head.append(body)
-        self.transport.write(b"".join(head))
-        self.response_started = self.response_complete = True
-        self.message_event.set()
-        self._http.answered(self)
+            head.append(message["body"])
+        http.transport.write(b"".join(head))
+        self.response_complete = True
+        self._changed.set()
+        http.answered(self)
 
-    async def send_500_response(self) -> None:
+    async def _fail(self) -> None:
         """The app has failed, and its traceback is in the log."""
         body = b'{"error":"the server failed unexpectedly; its log says where"}'
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length)]
         self.keep_alive = False
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _nothing() -> None: ...
+        await self.send({"type": "http.response.body", "body": body})

@@ -1,8 +1,9 @@
 """Bodies on their way in: how much memory they take together, how slow a sender may be, whose turn a large one is.
 
 A body takes no place in the queue while it comes, so that a slow sender keeps no one from working. Large bodies are
-received in turns, two for each thread, one being worked on and one being received: the others wait in their senders'
-sockets, where they take no memory of ours. Whoever does not use its turn loses it, and goes on beside the others.
+received in turns, two for each thread, one being worked on and one being received, as far as there is memory for all
+that they will bring: the others wait in their senders' sockets, where they take no memory of ours. Whoever does not use
+its turn loses it, and goes on beside the others.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from function.server.refusals import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ALLOWANCE = 64 * 1024  # bytes of a large body that come before it asks for a turn
-GRACE_S, MIN_BYTES_PER_S = 10.0, 8_000  # from then on, on average since the body began
-IDLE_S = 10.0  # without any byte
+ALLOWANCE = 64 * 1024  # bytes of a large body that are received before it needs a turn
+GRACE_S, MIN_BYTES_PER_S = 10.0, 8_000  # after the grace period, the least average rate since the body began
+IDLE_S = 10.0  # seconds without a byte, and the body is refused
 TURN_WAIT_S = 30.0
-TURN_CHECK_S, TURN_BYTES = 0.03, 16 * 1024  # that a turn has to bring in that time while others wait for one
+TURN_CHECK_S, TURN_BYTES = 0.03, 16 * 1024  # while others wait, a turn is lost that brings fewer bytes in that time
 CHECK_S = 0.5
+YOUNG_S = 1.0  # so long, a body makes way for no other
 
 
 class Intake:
@@ -32,7 +34,7 @@ class Intake:
     def __init__(self, turns: int, waiting: int) -> None:
         """`turns` large bodies are received or worked on at a time, at most `waiting` wait for a turn."""
         self._turns, self._most_waiting = turns, waiting
-        self._held = 0  # bytes
+        self._held = self._in_turns = 0  # bytes: of all bodies, of those that have a turn
         self.arriving: dict[Arrival, None] = {}
         self._holders: dict[Arrival, None] = {}
         self._waiting: dict[Arrival, None] = {}
@@ -47,35 +49,45 @@ class Intake:
             self._timer = asyncio.get_running_loop().call_later(CHECK_S, self._check_rates)
         return arrival
 
-    def hold(self, count: int) -> None:
+    def hold(self, arrival: Arrival, count: int) -> None:
         self._held += count
-        now = monotonic()
-        while self._held > LIMITS.bodies:
-            holding = [arrival for arrival in self.arriving if arrival.held]
-            if not holding:
-                return  # whole bodies alone, whose number the queue limits
-            min(holding, key=lambda arrival: arrival.rate(now)).refuse(
-                RefusedError(
-                    "memory",
-                    "UNAVAILABLE",
-                    f"bodies being received take {LIMITS.bodies} bytes already, and this one came slowest; "
-                    "try again in a second",
-                )
-            )
+        self._in_turns += count if arrival.turn else 0
+        while self._held > LIMITS.bodies and self._refuse_slowest(monotonic()):
+            pass
+
+    def _refuse_slowest(self, now: float, *, young: bool = True) -> bool:
+        """The one that has held most for longest, first of those without a turn. False when there is none: whole bodies
+        are not refused. By its rate alone, an honest small body on a busy machine would go before large ones.
+        """
+        holding = [arrival for arrival in self.arriving if arrival.held and not arrival.turn]
+        if young:
+            holding = holding or [arrival for arrival in self.arriving if arrival.held]
+        else:
+            holding = [arrival for arrival in holding if now - arrival.began > YOUNG_S]
+        if not holding:
+            return False
+        message = f"bodies take all {LIMITS.bodies} bytes there are for them, and this one came slowest for its size"
+        refusal = RefusedError("memory", "UNAVAILABLE", f"{message}; try again in a second")
+        max(holding, key=lambda arrival: arrival.held * (now - arrival.began)).refuse(refusal)
+        return True
 
     def release(self, arrival: Arrival) -> None:
+        self._end_turn(arrival)
         self._held -= arrival.held
-        arrival.held = 0
+        arrival.held = arrival.used = arrival.reserved = 0
         self._waiting.pop(arrival, None)
+        self._grant()
+
+    def _end_turn(self, arrival: Arrival) -> None:
         if arrival.turn:
             arrival.turn = False
+            self._in_turns -= arrival.held
             del self._holders[arrival]
-            self._grant()
 
     def ask(self, arrival: Arrival) -> bool:
         if arrival.may_go_on():
             return True
-        if len(self._holders) < self._turns and not self._waiting:
+        if not self._waiting and self._may_have_turn(arrival) and self._has_room(arrival):
             self._give_turn(arrival)
             return True
         arrival.since = monotonic()
@@ -91,9 +103,17 @@ class Intake:
             self._turn_timer = asyncio.get_running_loop().call_later(TURN_CHECK_S, self._check_turns)
         return arrival.may_go_on()
 
+    def _may_have_turn(self, arrival: Arrival) -> bool:
+        return len(self._holders) < self._turns and self._in_turns + arrival.whole() <= LIMITS.turns
+
+    def _has_room(self, arrival: Arrival) -> bool:
+        return self._held - arrival.held + arrival.whole() <= LIMITS.bodies
+
     def _give_turn(self, arrival: Arrival) -> None:
         arrival.turn, arrival.since, arrival.marked = True, monotonic(), arrival.received
         self._holders[arrival] = None
+        self._in_turns += arrival.held
+        arrival.reserve(arrival.whole())
 
     def _set_beside(self, arrival: Arrival) -> None:
         self._waited(arrival)
@@ -101,7 +121,7 @@ class Intake:
         arrival.go_on()
 
     def _waited(self, arrival: Arrival) -> None:
-        # While it waits, its sender is held up by us.
+        # While it waits for a turn, the sender is slow because of us: that time does not count.
         waited = monotonic() - arrival.since
         arrival.began += waited
         arrival.moved += waited
@@ -110,6 +130,8 @@ class Intake:
     def _grant(self) -> None:
         while self._waiting and len(self._holders) < self._turns:
             arrival = next(iter(self._waiting))
+            if not (self._may_have_turn(arrival) and self._has_room(arrival)):
+                return
             if monotonic() - arrival.since >= TURN_CHECK_S and not arrival.will_use_a_turn():
                 self._set_beside(arrival)
             else:
@@ -121,14 +143,15 @@ class Intake:
         now = monotonic()
         for arrival in list(self._holders):
             if arrival not in self.arriving or now - arrival.since < TURN_CHECK_S * 0.9:
-                continue  # being worked on, or it has its turn since a moment
+                continue  # it is being worked on, or has just got its turn
             if arrival.received - arrival.marked < TURN_BYTES:
-                arrival.turn, arrival.beside = False, True
-                del self._holders[arrival]
+                self._end_turn(arrival)
+                arrival.beside = True
+                arrival.reserve(0)
                 arrival.lost_turn()
             arrival.since, arrival.marked = now, arrival.received
         for arrival in list(self._waiting):
-            if arrival not in self._waiting:  # it went on when another one was refused
+            if arrival not in self._waiting:  # it got its turn because another body was refused
                 continue
             if now - arrival.since > TURN_WAIT_S:
                 message = f"this large body waited {TURN_WAIT_S:.0f} s for its turn; try again later"
@@ -136,6 +159,9 @@ class Intake:
             elif now - arrival.since >= TURN_CHECK_S and not arrival.will_use_a_turn():
                 self._set_beside(arrival)
         self._grant()
+        first = next(iter(self._waiting), None)
+        if first is not None and self._may_have_turn(first):  # what slow senders hold is in its way
+            self._refuse_slowest(now, young=False)
         again = asyncio.get_running_loop().call_later(TURN_CHECK_S, self._check_turns) if self._waiting else None
         self._turn_timer = again
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 HEAD_S = 10.0  # from a request's first byte to the end of its head, and from a connection's beginning to that byte
 KEEP_ALIVE_S = 5.0  # from an answer to the next request's first byte
-LINGER_S = 2.0  # for what a client still sends when it was answered too early to read on
+LINGER_S = 2.0  # how long what a client still sends is read and dropped after it was answered early
 _CHECK_S = 0.25
 
 

@@ -10,11 +10,10 @@ from function.server.intake import ALLOWANCE
 from function.server.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.flow_control import FlowControl
-
     from function.server.arrival import Arrival
+    from function.server.flow import FlowControl
 
-_NOWHERE = memoryview(bytearray(ALLOWANCE))  # where bytes go that nobody wants any more
+_NOWHERE = memoryview(bytearray(ALLOWANCE))  # where the rest of a refused body is read to
 
 
 class Http(Protocol):
@@ -79,6 +78,10 @@ class Receiver(asyncio.BufferedProtocol):
             size = self._length
         else:
             size = min(self._length, self._size + max(ALLOWANCE, self._size // 2))
+        both = 0 if self._arrival.turn else len(self._body)  # while one is copied; what comes before a turn is little
+        self._arrival.hold(size - len(self._body) + both)
+        if self._arrival.refusal is not None:
+            return
         try:
             body = OwnedText(size)  # JSON can be read in place
         except MemoryError:
@@ -87,7 +90,7 @@ class Receiver(asyncio.BufferedProtocol):
             )
             return
         body[: self._size] = self._body
-        self._arrival.hold(size - len(self._body))
+        self._arrival.hold(-both)
         self._body = body
 
     def _shrink(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from function.messages import Response
     from function.server.connection import Connection
 
-QUEUE_S = 30.0  # that a whole request waits for a thread: its caller has most likely given up by then
+QUEUE_S = 30.0  # the longest that a whole request waits for a thread; by then its caller has most likely given up
 
 
 class Work:
@@ -40,7 +40,7 @@ class Work:
         try:
             job = self._threads.submit(self._respond, exchange)
             if self._admitted > self._workers:
-                deadline = asyncio.get_running_loop().call_later(QUEUE_S, job.cancel)  # only if it has not begun
+                deadline = asyncio.get_running_loop().call_later(QUEUE_S, job.cancel)  # no effect once it has begun
             if connection is not None:
                 connection.on_lost = job.cancel
             try:

@@ -14,26 +14,13 @@ from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 
 from tests.contract.entries.servers import ENTRIES
+from tests.datatypes import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DATATYPES = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-}
 # The client sends FP16 as binary data only.
-FORMS = [(datatype, binary) for datatype in DATATYPES for binary in (True, False) if binary or datatype != "FP16"]
+FORMS = [(datatype, binary) for datatype in NUMPY for binary in (True, False) if binary or datatype != "FP16"]
 
 
 class Client:
@@ -84,7 +71,7 @@ def test_liveness_and_readiness(client: Client) -> None:
 
 @pytest.mark.parametrize(("datatype", "binary"), FORMS)
 def test_every_datatype(client: Client, datatype: str, binary: bool) -> None:
-    values: Any = np.array([[1, 0, 1], [0, 1, 1]], DATATYPES[datatype])
+    values: Any = np.array([[1, 0, 1], [0, 1, 1]], NUMPY[datatype])
     response = client.infer_tensors(
         f"echo_{datatype.lower()}",
         tensor("x", values, datatype, binary=binary),

@@ -6,44 +6,18 @@ import base64
 import importlib.util
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from urllib.parse import quote
+
+from tests.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("function_url", "http_api", "rest_api", "alb")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the client gets: header names in lower case, the body as bytes."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> str:
-        """The message of an error in its one form."""
-        assert self.headers["content-type"] == "application/json"
-        assert list(self.json) == ["error"], self.body
-        message: str = self.json["error"]
-        return message
-
-    @property
-    def phases(self) -> dict[str, float]:
-        """Server-Timing: name -> milliseconds, 0 where it has no duration."""
-        entries = [entry.partition(";dur=") for entry in self.headers["server-timing"].split(", ")]
-        return {name: float(duration or 0) for name, _, duration in entries}
 
 
 class Client:

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from models import manifest
-from tests.support import make_model, prepare_natively, write_folder
+from tests.support import make_model, prepare_here, write_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,15 +83,11 @@ std = [1.0, 1.0, 1.0]
 def add_model(repository: Path, name: str, model: ModelProto, *, image: str = "", labels: tuple[str, ...] = ()) -> Path:
     """A prepared model folder; `image` is the [image] table of its model.toml."""
     folder = repository / name
-    write_folder(folder, model, image)
-    if labels:
-        (folder / "labels.txt").write_text("\n".join(labels))
-        document = folder / "model.toml"
-        document.write_text(f'labels = "labels.txt"\n{document.read_text()}')
+    write_folder(folder, model, image, labels)
     prepare_again(folder)
     return folder
 
 
 def prepare_again(folder: Path) -> None:
     """What `python -m models.prepare FOLDER` does on a machine without qemu."""
-    prepare_natively(manifest.read(folder))
+    prepare_here(manifest.read(folder))

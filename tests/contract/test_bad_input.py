@@ -232,7 +232,7 @@ def test_no_direct_invoke_is_a_defect(digits: Client, event: object) -> None:
     assert "unexpectedly" not in answer["error"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture  # not for longer: the limits are those of the whole process
 def limited(digits_prepared: Path) -> Client:
     return new_client(digits_prepared, MAX_BODY_BYTES="100000")
 

@@ -1,13 +1,14 @@
-"""HTTP to the function URL on this machine."""
+"""HTTP to a server on this machine."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.contract.client import Answer
+from tests.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,3 +28,18 @@ def ask(url: str, method: str, path: str, body: bytes = b"", headers: Mapping[st
 
 def post_json(url: str, path: str, body: object) -> Answer:
     return ask(url, "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+def connect(url: str) -> socket.socket:
+    """A connection, for what is sent by hand."""
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=60)
+
+
+def refuses_connections(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        connect(url).close()
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the queue of a socket that closes
+        return True
+    return False

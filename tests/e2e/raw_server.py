@@ -12,13 +12,12 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection
 from typing import TYPE_CHECKING
 
 from infra import processes
 from tests import support
-from tests.contract.client import Answer
-from tests.e2e.http_client import ask
+from tests.answer import Answer
+from tests.e2e.http_client import ask, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +39,7 @@ class RawServer:
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self) -> socket:
-        return create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return connect(self.url)
 
     def sends(self, *pieces: bytes) -> socket:
         """A connection on which `pieces` have been sent."""
@@ -63,9 +62,16 @@ class RawServer:
 
 @contextmanager
 def running(
-    repository: Path, shortened: str = "", settings: Mapping[str, str] | None = None, files: int = 0
+    repository: Path,
+    shortened: str = "",
+    settings: Mapping[str, str] | None = None,
+    files: int = 0,
+    ready: str = "/v2/health/ready",
 ) -> Iterator[RawServer]:
-    """`python -m function.server`; `shortened` is code that runs before it, `files` its limit of descriptors."""
+    """`python -m function.server`; `shortened` is code that runs before it, `files` its limit of descriptors.
+
+    It runs when `ready` answers 200.
+    """
     port = processes.free_port()
     env = {**os.environ, "MODEL_REPOSITORY": str(repository), "MODEL_NAME": "digits", **(settings or {})}
     argv = [sys.executable, "-c", shortened + "\n" + MAIN, "--port", str(port)]
@@ -75,7 +81,7 @@ def running(
         subprocess.Popen(argv, cwd=support.ROOT, env=env, stdout=words, stderr=words, preexec_fn=limits) as process,  # noqa: PLW1509
     ):
         try:
-            wait_until(lambda: process.poll() is not None or _ready(process.pid, port), "the server is ready")
+            wait_until(lambda: process.poll() is not None or _ready(process.pid, port, ready), "the server is ready")
             if process.poll() is None:
                 yield RawServer(port, process)
         finally:
@@ -90,10 +96,10 @@ def running(
         assert "Traceback" not in said, said
 
 
-def _ready(pid: int, port: int) -> bool:
+def _ready(pid: int, port: int, path: str) -> bool:
     if port not in processes.listening_ports(pid):
         return False
-    return ask(f"http://127.0.0.1:{port}", "GET", "/v2/health/ready").status == 200
+    return ask(f"http://127.0.0.1:{port}", "GET", path).status == 200
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:

@@ -137,10 +137,7 @@ def test_a_client_that_has_said_all_is_answered(server: RawServer, picture: byte
 
 
 def test_heads_have_a_time(digits_prepared: Path) -> None:
-    shortened = (
-        "from function.server import conversation, uvicorn_protocol\n"
-        "conversation.HEAD_S = uvicorn_protocol.HEAD_S = 0.5"
-    )
+    shortened = "from function.server import conversation, protocol\nconversation.HEAD_S = protocol.HEAD_S = 0.5"
     with running(digits_prepared, shortened) as server:
         with server.sends(GET) as connection:
             check_refusal(read_answer(connection), 408, "the head of the request")

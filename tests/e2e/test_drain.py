@@ -10,21 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.http_client import refuses_connections
 from tests.e2e.raw_server import PATIENCE, RawServer, post, read_answer, running, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENT = "from function.server import graceful\ngraceful.DRAIN_S = 60.0"  # on a slow machine a second is soon over
+PATIENT = "from function.server import serving\nserving.DRAIN_S = 60.0"  # on a slow machine a second is soon over
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-def refuses_connections(server: RawServer) -> bool:
-    try:
-        server.connect().close()
-    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the queue of a socket that closes
-        return True
-    return False
 
 
 class Client(threading.Thread):
@@ -77,7 +70,7 @@ def test_a_kept_connection_may_ask_once_more_and_new_ones_are_taken(digits_prepa
         kept.sendall(GET)
         assert read_answer(kept).status == 200
         kept.close()
-        wait_until(lambda: refuses_connections(server), "the server has stopped to listen")
+        wait_until(lambda: refuses_connections(server.url), "the server has stopped to listen")
         assert server.process.wait(PATIENCE) == 0
 
 
@@ -92,7 +85,7 @@ def test_an_idle_server_ends_at_once_with_status_0(digits_prepared: Path) -> Non
 def test_a_second_signal_does_not_wait(digits_prepared: Path, number: int) -> None:
     with running(digits_prepared) as server, server.sends(post(b"x", declared=1_000)) as unfinished:
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: refuses_connections(server), "the server has stopped to listen")
+        wait_until(lambda: refuses_connections(server.url), "the server has stopped to listen")
         assert server.process.poll() is None  # it waits for the body
         server.process.send_signal(number)
         assert server.process.wait(PATIENCE) == 128 + number
@@ -104,7 +97,7 @@ def test_a_body_that_is_still_coming_is_waited_for(digits_prepared: Path, pictur
     request = post(picture)
     with running(digits_prepared) as server, server.sends(request[:-1]) as unfinished:
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: refuses_connections(server), "the server has stopped to listen")
+        wait_until(lambda: refuses_connections(server.url), "the server has stopped to listen")
         unfinished.sendall(request[-1:])
         answer = read_answer(unfinished)
         assert answer.status == 200

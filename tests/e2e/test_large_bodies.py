@@ -13,16 +13,15 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
-from bench import payloads, servers
+from bench import servers
 from infra import processes
 from models import manifest
 from tests import support
-from tests.e2e.http_client import ask
+from tests.e2e.http_client import ask, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,20 +35,9 @@ HEALTH = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def payload() -> Payload:
-    (made,) = payloads.ladder(manifest.read(manifest.folder_of("digits")), ["json-nested"])
-    return made
-
-
-@pytest.fixture(scope="module")
 def server(digits_prepared: Path) -> Iterator[Server]:
     with servers.zeroserve(manifest.read(digits_prepared / "digits")) as running:
         yield running
-
-
-def connected(url: str) -> socket.socket:
-    parts = urlsplit(url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
 
 
 def head(payload: Payload, *lines: str) -> bytes:
@@ -70,7 +58,7 @@ def read_answers(connection: socket.socket, count: int) -> list[tuple[int, dict[
 
 
 def test_a_client_that_waits_for_100_continue(server: Server, payload: Payload) -> None:
-    with connected(server.url) as connection:
+    with connect(server.url) as connection:
         connection.sendall(head(payload, "expect: 100-continue"))
         assert connection.recv(1024) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(payload.body)
@@ -82,7 +70,7 @@ def test_a_client_that_waits_for_100_continue(server: Server, payload: Payload) 
 @pytest.mark.parametrize("order", ["LHLLH", "HLH", "HHL"], ids="large and health: {}".format)
 def test_pipelined_requests_are_answered_in_their_order(server: Server, payload: Payload, order: str) -> None:
     content = b"".join(head(payload) + payload.body if kind == "L" else HEALTH for kind in order)
-    with connected(server.url) as connection:
+    with connect(server.url) as connection:
         sender = threading.Thread(target=connection.sendall, args=(content,))
         sender.start()
         answers = read_answers(connection, len(order))
@@ -94,7 +82,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server, payload:
 
 
 def test_a_large_body_in_small_pieces(server: Server, payload: Payload) -> None:
-    with connected(server.url) as connection:
+    with connect(server.url) as connection:
         content = head(payload) + payload.body
         for start in range(0, len(content), 100_001):
             connection.sendall(content[start : start + 100_001])
@@ -145,7 +133,7 @@ def test_a_body_that_is_too_slow_or_cut_off_is_refused_in_words(digits_prepared:
             deadline = time.monotonic() + PATIENCE
             while True:
                 try:
-                    slow = connected(f"http://127.0.0.1:{port}")
+                    slow = connect(f"http://127.0.0.1:{port}")
                     break
                 except ConnectionRefusedError:
                     assert time.monotonic() < deadline
@@ -156,11 +144,11 @@ def test_a_body_that_is_too_slow_or_cut_off_is_refused_in_words(digits_prepared:
                 assert status == 408
                 assert "no byte of the body came for" in str(document["error"])
                 assert slow.recv(1) == b""  # what still comes would be taken for a request
-            with connected(f"http://127.0.0.1:{port}") as cut:
+            with connect(f"http://127.0.0.1:{port}") as cut:
                 cut.sendall(head(payload) + payload.body[:1_500_000])
                 cut.shutdown(socket.SHUT_WR)
                 assert cut.recv(1) == b""
-            with connected(f"http://127.0.0.1:{port}") as next_one:
+            with connect(f"http://127.0.0.1:{port}") as next_one:
                 next_one.sendall(head(payload) + payload.body)
                 assert read_answers(next_one, 1)[0][0] == 200
         finally:

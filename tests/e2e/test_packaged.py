@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from function.codecs.image import ImageRule, decode
+from function.codecs.image import decode
+from function.tensor import ImageRule
 from infra.emulator import Emulator
 from infra.front import FunctionUrl
 from layer import package, unpack
@@ -53,7 +54,7 @@ def test_nothing_of_this_environment_can_be_imported(packaged: Packaged) -> None
         "pip",
         "pytest",
         "yyjson",
-        "starlette",
+        "uvicorn",
         "models.prepare",
     ]
     script = f"""
@@ -125,7 +126,8 @@ def test_pictures_of_every_kind_are_read_by_the_slim_pillow(packaged: Packaged, 
     Image.linear_gradient("L").resize((40, 30)).convert(mode).save(file, kind, exif=exif)
     script = f"""
 import base64, json
-from function.codecs.image import ImageRule, decode
+from function.codecs.image import decode
+from function.tensor import ImageRule
 tensor = decode(base64.b64decode({base64.b64encode(file.getvalue())!r}), ImageRule(**{RULE}))
 print(json.dumps({{"shape": tensor.shape, "pixels": list(tensor.data)}}))
 """

@@ -70,7 +70,7 @@ def served(command: Sequence[str], **variables: str) -> Iterator[tuple[str, list
         try:
             for line in process.stdout:
                 printed.append(line.rstrip())
-                if found := re.search(r"Uvicorn running on (http://\S+)", line):
+                if found := re.search(r"listening on (http://\S+)", line):
                     yield found[1], printed, process
                     break
             else:
@@ -113,7 +113,7 @@ def test_make_hands_on_what_it_was_given(tmp_path: Path) -> None:
     with served([*make, f"MODEL={folder}", "PORT=0"]) as (url, printed, process):
         assert ask(url, "GET", "/v2/models/made").status == 200
         # The server itself is ended, for a shell may stand between it and make.
-        (started,) = re.findall(r"Started server process \[(\d+)\]", "\n".join(printed))
+        (started,) = re.findall(r"as process (\d+)", "\n".join(printed))
         os.kill(int(started), signal.SIGTERM)
         process.wait(PATIENCE)
 

@@ -7,8 +7,6 @@ import json
 import os
 import select
 import signal
-import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,11 @@ import pytest
 from bench import payloads, servers
 from infra.payload import HttpResponse
 from models import manifest
-from tests.e2e.http_client import ask
+from tests.e2e.http_client import ask, connect, refuses_connections
+from tests.e2e.raw_server import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bench.payloads import Payload
     from bench.peers.launch import Server
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
 QUEUE = 16
 LIMIT = 6_000_000  # bytes of a body; json-nested has about half of it
 PATIENCE = 60.0  # seconds after which an answer counts as never given
-
-
-@pytest.fixture(scope="module")
-def payload() -> Payload:
-    (made,) = payloads.ladder(manifest.read(manifest.folder_of("digits")), ["json-nested"])
-    return made
 
 
 @pytest.fixture
@@ -50,13 +43,13 @@ def server(digits_prepared: Path) -> Iterator[Server]:
 class Client:
     """A request whose body is held back: `begin` sends the head and a first kilobyte, `finish` the rest."""
 
-    address: tuple[str, int]
+    url: str
     payload: Payload
 
     def begin(self) -> None:
         headers = {**self.payload.headers, "content-length": str(len(self.payload.body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.socket = socket.create_connection(self.address, timeout=PATIENCE)
+        self.socket = connect(self.url)
         self.socket.sendall(f"POST {self.payload.path} HTTP/1.1\r\nhost: localhost\r\n{head}\r\n".encode())
         self.socket.sendall(self.payload.body[:1024])
 
@@ -80,20 +73,6 @@ def answered(clients: Sequence[Client]) -> int:
     return len(ready)
 
 
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.02)
-
-
-def address_of(server: Server) -> tuple[str, int]:
-    parts = urlsplit(server.url)
-    assert parts.hostname
-    assert parts.port
-    return parts.hostname, parts.port
-
-
 def heavy_payload() -> Payload:
     """A batch of pictures as binary data: 4.8 MB, some 50 ms of a core."""
     batch = 8
@@ -106,7 +85,7 @@ def heavy_payload() -> Payload:
 
 def test_overload_is_refused_and_nothing_hangs(server: Server, payload: Payload) -> None:
     heavy = heavy_payload()
-    clients = [Client(address_of(server), heavy) for _ in range(64)]
+    clients = [Client(server.url, heavy) for _ in range(64)]
     for client in clients:
         client.begin()
     # A place is taken by a request that is whole: until then nobody is refused, and nobody else is kept waiting.
@@ -143,37 +122,29 @@ def test_a_crowd_gets_200_or_503(server: Server, payload: Payload) -> None:
 
 
 def test_clients_that_hang_up_take_no_places(server: Server, payload: Payload) -> None:
-    gone = [Client(address_of(server), payload) for _ in range(QUEUE + 8)]
+    gone = [Client(server.url, payload) for _ in range(QUEUE + 8)]
     for client in gone:
         client.begin()
     for client in gone:
         client.socket.close()
-    clients = [Client(address_of(server), payload) for _ in range(QUEUE)]
+    clients = [Client(server.url, payload) for _ in range(QUEUE)]
     for client in clients:
         client.begin()
     assert [client.finish().status for client in clients] == [200] * QUEUE
 
 
 def test_sigterm_under_load_answers_what_was_accepted(server: Server, payload: Payload) -> None:
-    slow, fast = ([Client(address_of(server), payload) for _ in range(count)] for count in (4, 8))
+    slow, fast = ([Client(server.url, payload) for _ in range(count)] for count in (4, 8))
     for client in (*slow, *fast):
         client.begin()
     with ThreadPoolExecutor(len(fast)) as threads:
         list(threads.map(Client.send_rest, fast))  # decoded, queued or run when the signal comes
     os.kill(server.pid, signal.SIGTERM)
-    wait_until(lambda: refuses_connections(server), "no new connection is accepted")
+    wait_until(lambda: refuses_connections(server.url), "no new connection is accepted")
     # The rest of the slow ones comes when the server has long begun to stop.
     for answer in (*(client.finish() for client in slow), *(client.answer() for client in fast)):
         payload.check(answer)
     wait_until(lambda: ended(server.pid), "the process ends")
-
-
-def refuses_connections(server: Server) -> bool:
-    try:
-        socket.create_connection(address_of(server), timeout=PATIENCE).close()
-    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the queue of a socket that closes
-        return True
-    return False
 
 
 def ended(pid: int) -> bool:
@@ -186,7 +157,7 @@ def ended(pid: int) -> bool:
 
 @pytest.mark.parametrize("declared", [True, False], ids=["content-length", "chunked"])
 def test_a_body_too_long_is_refused_before_it_has_come(server: Server, declared: bool) -> None:
-    with socket.create_connection(address_of(server), timeout=PATIENCE) as connection:
+    with connect(server.url) as connection:
         head = b"POST /v1/models/digits/infer HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         if declared:
             connection.sendall(head + f"content-length: {LIMIT + 1}\r\n\r\n".encode())
@@ -203,7 +174,7 @@ def test_a_body_too_long_is_refused_before_it_has_come(server: Server, declared:
 
 
 def test_a_connection_serves_one_request_after_another(server: Server, payload: Payload) -> None:
-    connection = http.client.HTTPConnection(*address_of(server), timeout=PATIENCE)
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE)
     connection.connect()
     first = connection.sock
     for _ in range(3):
@@ -216,7 +187,7 @@ def test_a_connection_serves_one_request_after_another(server: Server, payload: 
 
 def test_health_does_not_wait_behind_inference(server: Server) -> None:
     heavy = heavy_payload()
-    clients = [Client(address_of(server), heavy) for _ in range(QUEUE)]
+    clients = [Client(server.url, heavy) for _ in range(QUEUE)]
     for client in clients:
         client.begin()
     for client in clients:

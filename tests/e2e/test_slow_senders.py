@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import payloads, servers
+from bench import servers
 from function.native import cpu
-from models import manifest
 from tests.e2e.http_client import ask
 from tests.e2e.raw_server import PATIENCE, RawServer, check_refusal, post, read_answer, running, wait_until
 
@@ -28,13 +27,6 @@ DECLARED = {
     "large": (post(b"", declared=LARGE), 40),
     "large, begun": (post(b"x" * 100_000, declared=LARGE), 40),
 }
-
-
-@pytest.fixture(scope="module")
-def payload() -> Payload:
-    """3 MB of JSON."""
-    (made,) = payloads.ladder(manifest.read(manifest.folder_of("digits")), ["json-nested"])
-    return made
 
 
 @pytest.fixture(scope="module")

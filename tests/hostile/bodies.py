@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
+from tests.hostile import webp_groups
 from tests.hostile.seeds import CLASSIFY, ELEMENTS, GOSERVE, OIP, tensor
 from tests.hostile.server_process import CACHE
 
@@ -96,6 +97,7 @@ PICTURES: dict[str, Callable[[], Body]] = {
     "png-rgba": lambda: _picture("PNG", "RGBA", compress_level=1),
     "webp-lossless": lambda: _picture("WEBP", "RGBA", lossless=True, quality=0, method=0),
     "webp-animated": lambda: _picture("WEBP", "RGBA", animated=True, lossless=True, quality=0, method=0),
+    "webp-groups": lambda: Body(CLASSIFY, {}, webp_groups.picture()),
     "jpeg-cmyk-progressive": lambda: _picture("JPEG", "CMYK", progressive=True),
 }
 

@@ -14,9 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from tests.answer import Answer
 from tests.hostile import server_process
 from tests.hostile.mutate import as_json
-from tests.hostile.raw_http import Answer, ClosedError, Connection
+from tests.hostile.raw_http import ClosedError, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

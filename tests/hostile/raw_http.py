@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+
+from tests.answer import Answer
 
 HANG_SECONDS = 20.0  # an answer that takes longer counts as never given
 PAUSE_SECONDS = 0.05  # between two pieces, so that they most often arrive as two
@@ -19,33 +18,6 @@ class HangError(AssertionError):
 
 class ClosedError(AssertionError):
     """The connection ended where an answer was due."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back; header names in lower case, repeated ones joined by commas."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def complaint(self) -> str:
-        """What is wrong with the form of this error; empty when nothing is."""
-        if self.headers.get("content-type") != "application/json":
-            return f"{self.status} with Content-Type {self.headers.get('content-type')!r}, body {self.body[:100]!r}"
-        try:
-            document = json.loads(self.body)
-        except ValueError:
-            return f"{self.status} whose body is not JSON: {self.body[:100]!r}"
-        if not isinstance(document, dict) or list(document) != ["error"] or not isinstance(document["error"], str):
-            return f'{self.status} whose body is not {{"error": text}}: {self.body[:100]!r}'
-        if len(document["error"].split()) < 4:
-            return f"{self.status} that does not say what to do: {document['error']!r}"
-        return ""
 
 
 class Connection:

@@ -11,10 +11,9 @@ import pytest
 
 from tests.hostile.server_process import ROOT
 
-# The allocator's steps are not yet behind a short run, so it may grow by more than a long one.
-pytestmark = pytest.mark.skipif(not os.environ.get("HOSTILE_LONG"), reason="HOSTILE_LONG=1 runs it (make test-hostile)")
-
-LIMITS = ("--cases", "15000", "--seconds", "20", "--warm-up", "4000", "--growth", "0.1")
+# The allocator's steps are not yet behind a short run, so it may grow by more than a long one. And a machine that
+# others use may take seconds for an answer: that is no hang.
+LIMITS = ("--cases", "15000", "--seconds", "15", "--warm-up", "4000", "--growth", "0.15", "--slow", "20")
 
 
 @pytest.mark.parametrize("cache", [False, True], ids=["without-cache", "with-cache"])

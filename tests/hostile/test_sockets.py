@@ -9,11 +9,12 @@ import pytest
 from tests.hostile import server_process
 from tests.hostile.case import MAX_BODY, Case, Step, Then, get
 from tests.hostile.cases import CASES
-from tests.hostile.raw_http import Answer, ClosedError, Connection, pause
+from tests.hostile.raw_http import ClosedError, Connection, pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.answer import Answer
     from tests.hostile.server_process import ServerProcess
 
 

@@ -78,15 +78,6 @@ damages = pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: str(dama
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of two models that differ in nothing but their weights."""
-    folder = tmp_path_factory.mktemp("originals")
-    for seed, name in enumerate(("tiny", "other")):
-        support.prepare_natively(support.write_folder(folder / name, support.classifier(seed), support.IMAGE))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def expected(originals: Path) -> NDArray[np.float32]:
     """What the intact artifact answers."""
     return answer(Models(Settings({"MODEL_REPOSITORY": str(originals)})))

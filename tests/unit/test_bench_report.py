@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import payloads, results
+from bench import results
 from bench.charts import lines
 from bench.load import ladder
 from bench.load import summary as load_summary
 from bench.load.slots import Slot
 from bench.load.tally import FLOOR, PUBLISHED, STEADY, Tally
-from bench.loadgen import generator
 from bench.memory import benchmark as memory
 from bench.memory import summary as memory_summary
 from bench.payloads import NESTED
@@ -227,27 +225,6 @@ def test_numbers_keep_three_digits() -> None:
 
 def test_cores_of_a_ladder() -> None:
     assert [ladder.core_counts(count) for count in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        ({"errors": {"503": 2}, "p50_ms": 3.0}, ("not every one of 9 requests", "503")),
-        ({"errors": {}, "p50_ms": None}, ("not every one of 9 requests",)),
-    ],
-)
-def test_a_load_with_refusals_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], words: tuple[str, ...]
-) -> None:
-    program = tmp_path / "loadgen"
-    program.write_text(f"#!/bin/sh\necho '{json.dumps({'requests': 9, **found})}'\n")
-    program.chmod(0o755)
-    monkeypatch.setattr("bench.loadgen.generator.build", lambda: program)
-    payload = payloads.Payload("binary", "/x", {"content-type": "application/octet-stream"}, b"body", [])
-    with pytest.raises(generator.LoadError) as error:
-        generator.Generator(tmp_path).run("http://127.0.0.1:1", payload, 1, requests=9)
-    for word in words:
-        assert word in str(error.value)
 
 
 def test_the_report_is_written_from_the_files(

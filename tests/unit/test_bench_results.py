@@ -12,7 +12,7 @@ import pytest
 from bench import payloads, results
 from bench.charts import bars
 from bench.charts.svg import COLOURS
-from bench.cold import benchmark, page_cache, summary
+from bench.cold import page_cache
 from bench.cold.run import PHASES
 from infra.payload import HttpResponse
 from models import manifest
@@ -164,31 +164,6 @@ def test_the_page_cache_shows_what_a_run_read(tmp_path: Path) -> None:
         return {}
 
     assert page_cache.touched(tmp_path, run) == {read: 300_000}
-
-
-def test_one_round_of_cold_starts_gives_a_whole_result_file(digits_prepared: Path, tmp_path: Path) -> None:
-    model = manifest.read(digits_prepared / "digits")
-    names = ("zeroserve-rie", "zeroserve-process", "ort-floor")
-    found, files = benchmark.bench(model, names, ("binary", "jpeg"), runs=1)
-    results.write(tmp_path / "cold_start.json", found)
-    assert results.read(tmp_path / "cold_start.json") == found
-    assert summary.cells(found) == {"binary": list(names), "jpeg": list(names[:2])}
-    for payload, systems in summary.cells(found).items():
-        for system in systems:
-            total = results.p50(found, system, payload, "first_prediction_ms")
-            assert total is not None
-            assert sum(summary.phases(found, system, payload).values()) == pytest.approx(total, rel=0.05)
-            assert 20 < (results.p50(found, system, payload, "peak_rss_mb") or 0) < 500
-    assert [entry["to"] for entry in found["ratios"]] == ["ort-floor"]
-    whole, own = (
-        results.p50(found, "zeroserve-process", "binary", f"{kind}files_touched_mb") for kind in ("", "deployed_")
-    )
-    assert 20 < (own or 0) < (whole or 0) < 100
-    assert any(path.name == "weights.bin" for path in files["binary"])
-    assert any("function" in path.parts and path.name.startswith("app.") for path in files["binary"])
-    ET.fromstring(summary.chart(found))
-    assert "zeroserve-process" in summary.table(found)
-    assert "weights.bin" in summary.files_table(found, files)
 
 
 def test_every_phase_has_a_colour_of_its_own() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
+import random
 import threading
 import tracemalloc
 import zlib
@@ -19,28 +18,15 @@ from hypothesis import strategies as st
 from function.codecs import compression, json_body, json_tensor, raw_tensor
 from function.errors import PredictError
 from function.messages import LARGE_BODY
-from function.native import yyjson
+from function.native import yyjson, yyjson_capi
 from function.tensor import DATATYPES, Tensor
+from tests.datatypes import NUMPY
 from tests.rounding import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
-NUMPY: dict[str, Any] = {
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "BOOL": np.bool_,
-}
 INTEGERS = [name for name in NUMPY if "INT" in name]
 
 
@@ -161,7 +147,7 @@ def owned(text: bytes) -> yyjson.OwnedText:
     """`text` as the server gives large bodies away."""
     body = yyjson.OwnedText(len(text))
     body[:] = text
-    assert body.__alloc__() >= len(text) + yyjson.PADDING
+    assert body.__alloc__() >= len(text) + yyjson_capi.PADDING
     return body
 
 
@@ -590,6 +576,28 @@ def test_a_bomb_is_not_inflated() -> None:
 
 
 @pytest.mark.parametrize("encoding", CODINGS)
+def test_a_large_body_inflates_in_pieces(encoding: str) -> None:
+    body = random.Random(1).randbytes(700_000) * 5
+    packed = CODINGS[encoding](body)
+    inflated = compression.inflate(packed, encoding, len(body))
+    assert inflated == body
+    assert isinstance(inflated, yyjson.OwnedText)
+    for wrong in (packed[:-1], packed[: len(packed) // 2], packed + b"\0", packed + packed):
+        refusal(compression.inflate, wrong, encoding, 2 * len(body))
+    assert "3499999 bytes" in refusal(compression.inflate, packed, encoding, 3_499_999, code="PAYLOAD_TOO_LARGE")
+
+
+def test_gzip_states_its_size() -> None:
+    body = gzip.compress(bytes(3 << 20))
+    assert compression.largest(body, "gzip", 64 << 20) == 3 << 20
+    assert compression.largest(body, " GZip", 2 << 20) == 2 << 20
+    assert compression.largest(body, "deflate", 64 << 20) == 64 << 20
+    assert compression.largest(b"", "gzip", 64 << 20) == 1 << 20
+    lie = body[:-4] + (2 << 20).to_bytes(4, "little")
+    assert "more than the 2097152 bytes" in refusal(compression.inflate, lie, "gzip", 64 << 20)
+
+
+@pytest.mark.parametrize("encoding", CODINGS)
 def test_damaged_streams(encoding: str) -> None:
     packed = CODINGS[encoding](b"a tensor, say" * 20)
     for wrong in (b"", packed[:1], packed[:-1], packed + b"\0", packed + packed, b"{}", b"\x78\x9c", b"\x1f\x8b"):
@@ -633,25 +641,3 @@ def test_encodings_by_name() -> None:
 )
 def test_accepted_encoding(header: str, encoding: str | None) -> None:
     assert compression.accepted_encoding(header) == encoding
-
-
-# The cold path
-
-
-def test_imports_stay_small() -> None:
-    """A JSON tensor is decoded and answered without what a cold start cannot afford."""
-    script = (
-        "import sys\n"
-        "from function.codecs import compression, goserve, oip_request, oip_response\n"
-        "early = {'json', 'zlib', 'array', 're', 'typing'} & set(sys.modules)\n"
-        "assert not early, early\n"
-        "from function.tensor import Spec, Tensor\n"
-        "class Model: name, version = 'm', '1'\n"
-        "Model.inputs = Model.outputs = {'x': Spec('x', 'FP32', (-1, 2))}\n"
-        'body = b\'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}\'\n'
-        "request = oip_request.decode_infer(body, None, Model)\n"
-        "oip_response.encode_infer(Model, request, {'x': Tensor('FP32', (1, 2), bytes(8))}, [])\n"
-        "late = {'numpy', 'typing', 'dataclasses', 'array', 'zlib', 'asyncio'} & set(sys.modules)\n"
-        "assert not late, late\n"
-    )
-    subprocess.run([sys.executable, "-S", "-c", script], check=True, env={"PYTHONPATH": ":".join(sys.path)})

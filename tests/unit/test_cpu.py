@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from function.native import cpu
-from tests.support import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,22 +25,6 @@ AVX512 = {*AVX2, "avx512f", "avx512dq", "avx512bw", "avx512vl"}
 def not_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process keeps the first answer; each test here asks anew."""
     monkeypatch.setattr(cpu, "_known", None)
-
-
-def test_asking_for_each_request_costs_no_memory() -> None:
-    """ctypes keeps each type that a pointer type was made of: 5.6 KB a call, when a class was defined in it."""
-    program = (
-        "import gc\n"
-        "from function.native import cpu\n"
-        "from tests.support import memory\n"
-        "for _ in range(100): cpu.flags()\n"
-        "gc.collect(); before = memory('VmRSS')\n"
-        "for _ in range(20_000): cpu.flags()\n"
-        "gc.collect(); print(memory('VmRSS') - before)\n"
-    )
-    done = run_program(program)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 1 << 20
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags of x86")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -359,32 +357,6 @@ def test_no_answer_that_passes_is_over_the_limit(name: str, ascii_only: bool, st
     # Nor is one refused that would have left with room to spare.
     whole = len(json.dumps(body.decode()).encode())
     assert (answer["statusCode"] == 200) or whole * 1.5 > limit - 400
-
-
-def test_what_it_imports() -> None:
-    """A text event with a plain path: nothing but the standard library's built-in modules and ours."""
-    code = """if True:
-        import json, sys
-        event = json.load(open(sys.argv[1]))
-        event["rawQueryString"] = "top_k=5"
-        before = set(sys.modules)
-        from function.events.http_event import classify
-        from function.messages import Response
-        to_request, from_response = classify(event)
-        to_request(event)
-        from_response(event, Response(200, {"Content-Type": "application/json"}, b"{}"))
-        print(*sorted(set(sys.modules) - before))
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(EVENTS / "function_url_text.json")],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    modules = ("errors", "events", "events.http_event", "events.http_response", "messages")
-    ours = ["function", *(f"function.{name}" for name in modules)]
-    assert run.stdout.split() == ["__future__", *ours]
 
 
 WRONG: dict[str, tuple[str, dict[str, Any]]] = {

@@ -7,8 +7,6 @@ import io
 import json
 import random
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,9 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from function.codecs.image import MAX_PIXELS, ImageRule, decode, from_base64
+from function.codecs.image import MAX_PIXELS, decode, from_base64
 from function.errors import PredictError
+from function.tensor import ImageRule
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -527,49 +526,3 @@ def test_text_that_is_not_base64(text: str) -> None:
 def test_a_data_url_without_base64(text: str) -> None:
     with pytest.raises(PredictError, match="';base64,' is expected"):
         from_base64(text)
-
-
-# Imports
-
-
-def modules_after(code: str, body: bytes = b"") -> set[str]:
-    program = f"""if True:
-        import sys
-        before = set(sys.modules)
-        from function.codecs.image import ImageRule, decode
-        {code}
-        print(*set(sys.modules) - before)
-    """
-    command = [sys.executable, "-W", "error", "-c", program]
-    run = subprocess.run(command, input=body, capture_output=True, check=True, cwd=ROOT)
-    return set(run.stdout.decode().split())
-
-
-def test_nothing_is_imported_before_a_picture_comes() -> None:
-    rooms = ("exif", "image", "image_cost", "image_decoders", "image_header")
-    ours = {
-        "function",
-        "function.codecs",
-        "function.errors",
-        "function.tensor",
-        *(f"function.codecs.{room}" for room in rooms),
-    }
-    assert modules_after("") - ours <= {"__future__", "struct", "_struct"}
-
-
-RULE = """
-        how = ImageRule(input="", output="", size=[8, 8], mean=[], std=[], activation="", resize="stretch", resize_to=0,
-                        filter="bilinear", layout="")
-        decode(sys.stdin.buffer.read(), how)
-"""
-
-
-@pytest.mark.parametrize(
-    ("kind", "unwanted"),
-    [("JPEG", {"PIL.PngImagePlugin", "PIL.WebPImagePlugin"}), ("PNG", {"PIL.JpegImagePlugin", "PIL.WebPImagePlugin"})],
-)
-def test_only_the_format_at_hand_is_imported(kind: str, unwanted: set[str]) -> None:
-    loaded = modules_after(RULE.strip(), encoded(picture(60, 44), kind))
-    assert "PIL.Image" in loaded
-    others = {"PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.ImageOps", "PIL.TiffImagePlugin", "numpy"}
-    assert not loaded & (unwanted | others)

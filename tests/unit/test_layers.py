@@ -12,19 +12,11 @@ FUNCTION = Path(__file__).parents[2] / "function"
 
 # What is not in the standard library -> the modules that may import it.
 THIRD_PARTY = {
+    "botocore": {"aws.sdk_credentials"},
     "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
     "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image"},
-    "httptools": {"server.heads", "server.uvicorn_protocol"},
-    "uvicorn": {
-        "server.__main__",
-        "server.conversation",
-        "server.cycle",
-        "server.graceful",
-        "server.heads",
-        "server.receiver",
-        "server.uvicorn_protocol",
-    },
+    "httptools": {"server.heads", "server.protocol"},
 }
 TYPES_ALONE = {"typing_extensions"}  # imported under TYPE_CHECKING, never when the function runs
 

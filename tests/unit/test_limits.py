@@ -31,7 +31,7 @@ def configured(workers: int = 2, **variables: str) -> Limits:
 @pytest.fixture
 def small() -> Iterator[None]:
     """32 MiB for work."""
-    LIMITS.configure(Settings({"MEMORY_LIMIT_BYTES": str(32 * MIB // 3 * 8 + 8)}), 2)
+    LIMITS.configure(Settings({"MEMORY_LIMIT_BYTES": str(32 * MIB // 3 * 8 + 8)}))
     yield
     LIMITS.__init__()  # type: ignore[misc]  # the one of this process, as it was
 
@@ -44,6 +44,28 @@ def test_the_rule(memory: int, workers: int, body: int, bodies: int, work: int) 
     found = configured(workers, MEMORY_LIMIT_BYTES=str(memory * MIB))
     assert (found.memory, found.largest_body) == (memory * MIB, body * MIB)
     assert (found.bodies, found.work) == (bodies * MIB, work * MIB)
+
+
+@pytest.mark.parametrize(("memory", "workers"), [(256, 1), (512, 2), (1024, 8), (2048, 2), (65536, 16)])
+def test_the_rule_adds_up(memory: int, workers: int) -> None:
+    """Bodies, their copies and all work leave a quarter for the process itself, below the 7/8 that it may have."""
+    found = configured(workers, MEMORY_LIMIT_BYTES=str(memory * MIB))
+    counted = found.budget.capacity + (workers - 1) * found.share
+    assert counted <= found.work
+    assert found.bodies + found.copies.capacity + found.work + memory * MIB // 4 <= memory * MIB // 8 * 7
+    assert found.largest_body <= found.turns < found.bodies
+    assert 2 * found.largest_body <= found.copies.capacity
+
+
+def test_copies_of_a_body_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAIT_S", 0.01)
+    found = configured(MEMORY_LIMIT_BYTES=str(512 * MIB))
+    with found.hold_copies(32 * MIB), pytest.raises(PredictError, match="this body waited") as caught:
+        found.hold_copies(MIB)
+    assert caught.value.status == 503
+    assert caught.value.headers["Retry-After"] == "1"
+    with found.hold_copies(32 * MIB):
+        pass
 
 
 def test_a_body_limit_that_is_set_is_kept() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from function.codecs import oip_request, oip_response
 from function.errors import PredictError
 from function.tensor import DATATYPES, Spec, Tensor
+from tests.datatypes import NUMPY
 from tests.rounding import rounded
 
 EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
@@ -348,20 +349,7 @@ def test_header_lengths_that_are_none(header: str) -> None:
 # Every datatype, both ways
 
 
-NUMPY: dict[str, Any] = {
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "BF16": np.uint16,
-}
+BITS: dict[str, Any] = {**NUMPY, "BF16": np.uint16}
 
 
 @pytest.mark.parametrize("datatype", [name for name in DATATYPES if name not in ("BYTES", "BOOL")])
@@ -375,8 +363,8 @@ def test_what_is_encoded_can_be_decoded(datatype: str, data: Any) -> None:
     model = Model("same", "1", specs(t=(datatype, shape)), specs(t=(datatype, shape)))
     binary = data.draw(st.booleans()) or datatype == "BF16"
     if not binary and datatype[:2] == "FP":
-        values = np.frombuffer(raw, NUMPY[datatype])
-        raw = np.where(np.isfinite(values), values, 1).astype(NUMPY[datatype]).tobytes()
+        values = np.frombuffer(raw, BITS[datatype])
+        raw = np.where(np.isfinite(values), values, 1).astype(BITS[datatype]).tobytes()
     request = oip_request.InferRequest("7", {}, [oip_request.RequestedOutput("t", binary=binary)], {})
     content, length = oip_response.encode_infer(model, request, {"t": Tensor(datatype, shape, raw)}, [])
     assert (length is not None) == binary

@@ -22,40 +22,27 @@ from function.native import ort_capi
 from function.native.ort_capi import OrtError
 from function.tensor import DATATYPES, NAME_OF_ONNX, Tensor
 from tests import support
-from tests.support import doubling, identity, make_model, mixed, open_session, run_program
+from tests.datatypes import NUMPY
+from tests.support import doubling, identity, make_model, mixed, open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-NUMPY = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "BF16": ml_dtypes.bfloat16,
-}
+ALL = {**NUMPY, "BF16": ml_dtypes.bfloat16}
 
 
 def tensor_of(values: NDArray[Any]) -> Tensor:
     """An array as the tensor of its datatype."""
-    name = next(name for name, kind in NUMPY.items() if values.dtype == kind)
+    name = next(name for name, kind in ALL.items() if values.dtype == kind)
     return Tensor(name, values.shape, values.tobytes())
 
 
 def array_of(tensor: Tensor) -> NDArray[Any]:
     """A numeric tensor as an array of its datatype and shape; the bytes are copied."""
     assert not isinstance(tensor.data, list)
-    return np.frombuffer(bytes(tensor.data), NUMPY[tensor.datatype]).reshape(tensor.shape)
+    return np.frombuffer(bytes(tensor.data), ALL[tensor.datatype]).reshape(tensor.shape)
 
 
 def fp32(*values: float) -> Tensor:
@@ -82,7 +69,7 @@ def test_digits_answer_as_the_oracle_does(digits_prepared: Path) -> None:
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", [name for name in NUMPY if name != "BF16"])  # the oracle takes no BF16 from numpy
+@pytest.mark.parametrize("name", list(NUMPY))  # the oracle takes no BF16 from numpy
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3), (0,), (2, 0, 3)], ids=str)
 def test_every_datatype_answers_as_the_oracle_does(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     kind = DATATYPES[name].onnx
@@ -114,8 +101,8 @@ def test_bf16_goes_in_and_comes_out(tmp_path: Path) -> None:
 
 
 def test_every_datatype_of_the_table_is_tried_here() -> None:
-    assert {*NUMPY, "BYTES"} == set(DATATYPES)
-    for name, kind in NUMPY.items():
+    assert {*ALL, "BYTES"} == set(DATATYPES)
+    for name, kind in ALL.items():
         assert DATATYPES[name].itemsize == np.dtype(kind).itemsize
         assert helper.tensor_dtype_to_np_dtype(DATATYPES[name].onnx) == np.dtype(kind)
     assert DATATYPES["BYTES"].onnx == TensorProto.STRING
@@ -354,71 +341,6 @@ def test_a_datatype_outside_the_protocol_is_named(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     with pytest.raises(OrtError, match="ONNX element type 17 has no counterpart"):
         open_session(model, tmp_path)
-
-
-# --- the library
-
-
-def test_another_abi_is_refused_with_both_versions() -> None:
-    program = (
-        "from function.native import ort_capi\n"
-        "ort_capi.API_VERSION = 9999\n"
-        "try:\n"
-        "    ort_capi.get_library()\n"
-        "except ort_capi.OrtError as error:\n"
-        "    print(error)\n"
-    )
-    done = run_program(program)
-    assert done.returncode == 0, done.stderr
-    assert f"is ONNX Runtime {onnxruntime.__version__}: API 9999" in done.stdout
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\x7fELF cut short"])
-def test_a_library_that_is_missing_or_damaged_is_said_to_be(content: bytes | None, tmp_path: Path) -> None:
-    capi = tmp_path / "onnxruntime" / "capi"
-    capi.mkdir(parents=True)
-    if content is not None:
-        (capi / "libonnxruntime.so.1.31.1").write_bytes(content)
-    program = (
-        "import sys\n"
-        "sys.path[:] = [path for path in sys.path if 'site-packages' not in path] + sys.argv[1:]\n"
-        "from function.engine.session import Session\n"
-        "from function.native.ort_capi import OrtError\n"
-        "try:\n"
-        "    Session('model.onnx', optimise=0, threads=1)\n"
-        "except OrtError as error:\n"
-        "    print(error)\n"
-    )
-    done = run_program(program, str(tmp_path))
-    assert "pip install --force-reinstall -r requirements/function.txt" in done.stdout
-    assert ("was not found" if content is None else str(capi)) in done.stdout
-    assert not done.stderr
-
-
-def test_telemetry_is_off_and_numpy_is_not_imported(double: Session) -> None:
-    program = (
-        "import os, sys\n"
-        "from function.native import ort_capi\n"
-        "ort_capi.get_library()\n"
-        "print(os.environ['ORT_DISABLE_TELEMETRY'], {'numpy', 'onnxruntime'} & set(sys.modules))\n"
-    )
-    assert run_program(program).stdout == "1 set()\n"
-
-
-def test_the_library_is_loaded_once_by_many_threads() -> None:
-    program = (
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "from function.native import ort_capi\n"
-        "made = []\n"
-        "class Counted(ort_capi.Library):\n"
-        "    def __init__(self, path):\n"
-        "        made.append(path)\n"
-        "        super().__init__(path)\n"
-        "ort_capi.Library = Counted\n"
-        "with ThreadPoolExecutor(8) as pool:\n"
-        "    print(len(set(pool.map(lambda _: id(ort_capi.get_library()), range(64)))), len(made))\n"
-    )
-    assert run_program(program).stdout == "1 1\n"
 
 
 # --- threads

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -32,15 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FAMILY = cpu.family(cpu.flags()) or PORTABLE
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of two models that differ in nothing but their weights."""
-    folder = tmp_path_factory.mktemp("originals")
-    for seed, name in enumerate(("tiny", "other")):
-        support.prepare_natively(support.write_folder(folder / name, support.classifier(seed), support.IMAGE))
-    return folder
 
 
 @pytest.fixture
@@ -106,70 +94,6 @@ def test_eight_threads_load_once(models: Models, originals: Path, monkeypatch: p
     assert all((found == answers[0]).all() for found in answers)
     assert models.loaded("tiny")
     assert not models.loaded("other")
-
-
-# The first request of a process, by eight threads at once; the load is counted where sessions are made.
-PROGRAM = """
-import json, sys, threading
-from concurrent.futures import ThreadPoolExecutor
-from function.engine import session
-from function.engine.registry import Models
-from function.settings import Settings
-from function.tensor import Tensor
-
-real, loads = session.Session, []
-class Counted(real):
-    def __init__(self, path, **options):
-        loads.append(path)
-        super().__init__(path, **options)
-session.Session = Counted
-
-repository, data, side = sys.argv[1:]
-x = Tensor("FP32", (1, 3, int(side), int(side)), open(data, "rb").read())
-models, barrier = Models(Settings({"MODEL_REPOSITORY": repository})), threading.Barrier(8)
-
-def request(_):
-    barrier.wait()
-    return bytes(models.get("tiny").run({"input": x})["logits"].data).hex()
-
-print("ready", flush=True)
-sys.stdin.readline()
-with ThreadPoolExecutor(8) as pool:
-    answers = list(pool.map(request, range(8)))
-print(json.dumps({"loads": loads, "answers": sorted(set(answers))}))
-"""
-
-
-def test_sixteen_processes_of_eight_threads_load_once_each(originals: Path, tmp_path: Path) -> None:
-    data = support.picture().data
-    assert isinstance(data, bytes)
-    (tmp_path / "input").write_bytes(data)
-    command = [sys.executable, "-c", PROGRAM, str(originals), str(tmp_path / "input"), str(support.SIDE)]
-    environ = {**os.environ, "PYTHONPATH": str(support.ROOT)}
-    pipe = subprocess.PIPE
-    processes = [
-        subprocess.Popen(command, text=True, env=environ, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(16)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:  # all are waiting: now all at once
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        results = [process.communicate(timeout=60) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    expected = bytes(answer(models_of(originals))).hex()
-    for stdout, stderr in results:
-        assert not stderr
-        assert json.loads(stdout) == {
-            "loads": [str(originals / "tiny" / "prepared" / FAMILY / "model.onnx")],
-            "answers": [expected],
-        }
 
 
 def test_two_models_are_two(models: Models, originals: Path) -> None:

@@ -130,7 +130,7 @@ def test_the_caller_is_told_its_trace_and_the_phases() -> None:
     exchange = Exchange(Request("GET", "/", {}, {}, b""))
     finish(exchange)
     assert exchange.response.headers == {}
-    exchange.trace = Trace(f"00-{TRACE}-{PARENT}-01")
+    exchange = Exchange(Request("GET", "/", {}, {"traceparent": f"00-{TRACE}-{PARENT}-01"}, b""))
     exchange.phases = {"infer": 1.0}
     finish(exchange)
     assert exchange.response.headers["Server-Timing"] == "infer;dur=1.00"

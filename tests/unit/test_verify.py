@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import sys
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,9 @@ FAMILY = cpu.family(cpu.flags())
 OWN = FAMILY or PORTABLE
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("original") / "tiny"
-    support.prepare_natively(support.write_folder(folder, support.classifier(), support.IMAGE))
-    return folder
+@pytest.fixture
+def original(originals: Path) -> Path:
+    return originals / "tiny"
 
 
 @pytest.fixture
@@ -84,7 +81,7 @@ def test_damage_is_named_with_the_command(name: str, damage: str, model: manifes
     [line] = [line for line in out.splitlines() if line.startswith(f"tiny: {PORTABLE} ")]
     assert path.name in line
     assert err == f"tiny: to mend: python -m models.prepare {model.folder}\n"
-    support.prepare_natively(model)
+    support.prepare_here(model)
     assert call(model.folder)[0] == 0
 
 
@@ -162,10 +159,3 @@ def test_one_wrong_model_of_several(model: manifest.Manifest, original: Path, ca
     assert code == 1
     assert out.count(" ok: ") == 2 * len({OWN, PORTABLE})
     assert err.startswith("error: 'absent' is neither a model here (")
-
-
-def test_the_command(original: Path) -> None:
-    command = [sys.executable, "-m", "models.verify", str(original)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=support.ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"tiny: {PORTABLE} ok: " in done.stdout

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	ort "github.com/yalue/onnxruntime_go"
+
+	"goserve-peer/inference"
 )
 
 // maxBody bounds a request body, in bytes.
@@ -51,6 +55,7 @@ func newHandler(registry *registry) http.Handler {
 	mux.HandleFunc("GET /v1/models", h.list)
 	mux.HandleFunc("POST /v1/models", h.load)
 	mux.HandleFunc("POST /v1/models/{model}/infer", h.infer)
+	mux.HandleFunc("POST /v2/models/{model}/infer", h.inferRaw)
 	return measured(mux)
 }
 
@@ -79,8 +84,8 @@ func measured(next http.Handler) http.Handler {
 func (h handler) list(w http.ResponseWriter, _ *http.Request) {
 	list := []map[string]any{}
 	for _, m := range h.registry.list() {
-		list = append(list, map[string]any{"name": m.name, "path": m.path,
-			"input_nodes": names(m.inputs), "output_nodes": names(m.outputs)})
+		list = append(list, map[string]any{"name": m.Name, "path": m.Path,
+			"input_nodes": inference.Names(m.Inputs), "output_nodes": inference.Names(m.Outputs)})
 	}
 	reply(w, http.StatusOK, map[string]any{"models": list})
 }
@@ -112,36 +117,102 @@ func (h handler) infer(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("no model named %q", r.PathValue("model")))
 		return
 	}
-	req := m.requests.get()
-	defer m.requests.put(req)
+	req := m.Requests.Get()
+	defer m.Requests.Put(req)
 	// Grown once to the size that the client states, so the body is read without copies.
-	req.body.Grow(int(min(max(r.ContentLength, 0), maxBody)) + 512)
-	_, err := req.body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	req.Body.Grow(int(min(max(r.ContentLength, 0), maxBody)) + 512)
+	_, err := req.Body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
-		err = json.Unmarshal(req.body.Bytes(), req.decoded.Interface())
+		err = req.Decode(req.Body.Bytes())
 	}
 	if err != nil {
 		status := http.StatusBadRequest
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
 		}
-		inferErrors.WithLabelValues(m.name, "decode").Inc()
+		inferErrors.WithLabelValues(m.Name, "decode").Inc()
 		fail(w, status, err)
 		return
 	}
-	began := time.Now()
-	outputs, err := m.run(req)
-	switch {
-	case errors.Is(err, errRequest):
-		inferErrors.WithLabelValues(m.name, "request").Inc()
-		fail(w, http.StatusBadRequest, err)
-	case err != nil:
-		inferErrors.WithLabelValues(m.name, "run").Inc()
-		fail(w, http.StatusInternalServerError, err)
-	default:
-		inferDuration.WithLabelValues(m.name).Observe(time.Since(began).Seconds())
-		reply(w, http.StatusOK, map[string]any{"model_name": m.name, "outputs": outputs})
+	var nested map[string]any
+	err = predict(m, func() ([]ort.Value, error) { return m.Tensors(req) }, func(outputs []ort.Value) error {
+		nested, err = m.Nested(outputs)
+		return err
+	})
+	if err != nil {
+		failInference(w, m, err)
+		return
 	}
+	reply(w, http.StatusOK, map[string]any{"model_name": m.Name, "outputs": nested})
+}
+
+// inferRaw is the Open Inference Protocol's raw request, which GoServe does not document: it is here to be measured.
+func (h handler) inferRaw(w http.ResponseWriter, r *http.Request) {
+	m, ok := h.registry.get(r.PathValue("model"))
+	switch {
+	case !ok:
+		fail(w, http.StatusNotFound, fmt.Errorf("no model named %q", r.PathValue("model")))
+		return
+	case r.Header.Get("Inference-Header-Content-Length") != "0":
+		fail(w, http.StatusBadRequest, errors.New("expected a raw body: Inference-Header-Content-Length: 0"))
+		return
+	case r.ContentLength < 0 || r.ContentLength > maxBody:
+		fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("expected a Content-Length of %d at most", maxBody))
+		return
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		inferErrors.WithLabelValues(m.Name, "decode").Inc()
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	var described []inference.Output
+	var raw []byte
+	err := predict(m, func() ([]ort.Value, error) { return m.Raw(body) }, func(outputs []ort.Value) (err error) {
+		described, raw, err = m.Binary(outputs)
+		return err
+	})
+	if err != nil {
+		failInference(w, m, err)
+		return
+	}
+	header, err := json.Marshal(map[string]any{"model_name": m.Name, "outputs": described})
+	if err != nil {
+		fail(w, http.StatusInternalServerError, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Inference-Header-Content-Length", strconv.Itoa(len(header)))
+	w.Write(append(header, raw...))
+}
+
+// predict infers once on the tensors that `decode` makes, and hands the outputs to `encode` before they are given back.
+func predict(m *inference.Model, decode func() ([]ort.Value, error), encode func([]ort.Value) error) error {
+	began := time.Now()
+	inputs, err := decode()
+	if err != nil {
+		return err
+	}
+	defer inference.Destroy(inputs)
+	outputs, err := m.Run(inputs)
+	if err != nil {
+		return err
+	}
+	defer inference.Destroy(outputs)
+	if err := encode(outputs); err != nil {
+		return err
+	}
+	inferDuration.WithLabelValues(m.Name).Observe(time.Since(began).Seconds())
+	return nil
+}
+
+func failInference(w http.ResponseWriter, m *inference.Model, err error) {
+	kind, status := "run", http.StatusInternalServerError
+	if errors.Is(err, inference.ErrRequest) {
+		kind, status = "request", http.StatusBadRequest
+	}
+	inferErrors.WithLabelValues(m.Name, kind).Inc()
+	fail(w, status, err)
 }
 
 func fail(w http.ResponseWriter, status int, err error) {

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	ort "github.com/yalue/onnxruntime_go"
+	"goserve-peer/inference"
 )
 
 func main() {
@@ -37,8 +37,7 @@ func serve(port int, library, name, path string, threads int) error {
 	if library == "" || path == "" {
 		return errors.New("expected -library and -model (or ORT_LIBRARY and MODEL_PATH), got an empty path")
 	}
-	ort.SetSharedLibraryPath(library)
-	if err := ort.InitializeEnvironment(); err != nil {
+	if err := inference.Start(library); err != nil {
 		return err
 	}
 	registry := newRegistry(threads)

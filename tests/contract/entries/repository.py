@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
-from onnx import TensorProto, checker, helper
+from onnx import TensorProto, helper
 
 from function.tensor import DATATYPES
-from models import build_artifact, graphs, manifest, prepare
+from tests import support
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,60 +122,17 @@ def _model(
     *,
     image: dict[str, Any] | None = None,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    graph = helper.make_graph(nodes, folder.name, _value_infos(inputs), _value_infos(outputs))
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", graphs.OPSET)], ir_version=graphs.IR_VERSION
-    )
-    checker.check_model(model)
-    raw = model.SerializeToString(deterministic=True)
-    (folder / "model.onnx").write_bytes(raw)
-    top = {
-        "name": folder.name,
-        "version": "1",
-        "description": "for tests",
-        "licence": "Apache-2.0",
-        "source": "this test",
-    }
-    if labels:
-        (folder / "labels.txt").write_text("\n".join(labels) + "\n")
-        top["labels"] = "labels.txt"
-    file = {"name": "model.onnx", "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-    lines = [*_toml(top), "[file]", *_toml(file)]
-    for side, tensors in (("inputs", inputs), ("outputs", outputs)):
-        for tensor, (datatype, shape) in tensors.items():
-            lines += [f"[[{side}]]", *_toml({"name": tensor, "datatype": datatype, "shape": shape})]
-    if image:
-        lines += ["[image]", *_toml(image)]
-    (folder / "model.toml").write_text("\n".join(lines) + "\n")
-    prepare_here(folder)
+    model = support.make_model(nodes, _values(inputs), _values(outputs))
+    table = "\n".join(["[image]", *(f"{key} = {json.dumps(value)}" for key, value in image.items())]) if image else ""
+    support.prepare_here(support.write_folder(folder, model, table, labels))
 
 
-def _value_infos(tensors: Tensors) -> list[Any]:
+def _values(tensors: Tensors) -> list[support.Value]:
+    """-1 as a dimension named after the tensor and its axis."""
     return [
-        helper.make_tensor_value_info(
-            name,
-            DATATYPES[datatype].onnx,
-            [f"{name}{axis}" if size < 0 else size for axis, size in enumerate(shape)],
-        )
+        (name, DATATYPES[datatype].onnx, [f"{name}{axis}" if size < 0 else size for axis, size in enumerate(shape)])
         for name, (datatype, shape) in tensors.items()
     ]
-
-
-def _toml(table: dict[str, Any]) -> list[str]:
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]  # these JSON values are TOML too
-
-
-def prepare_here(folder: Path) -> None:
-    """models.prepare for this CPU alone, in this process: 20 ms instead of seconds for each model."""
-
-    def run(*command: str | Path) -> None:
-        raw, target, family, expected = command[-4:]
-        build_artifact.build(Path(raw), Path(target), str(family))
-        build_artifact.check(Path(target), str(family), json.loads(Path(expected).read_text()))
-
-    with patch.object(prepare, "_run", run), patch.object(shutil, "which", lambda _: None):
-        prepare.prepare(manifest.read(folder))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from function.app import App
+from function.cache.result_cache import ResultCache
+from function.errors import PredictError
 from function.exchange import Exchange
-from function.messages import Request
+from function.messages import Request, Response
 from function.settings import Settings
+from function.tensor import InferInputs, Tensor
 from tests.contract.entries.repository import echo
 from tests.contract.entries.servers import ADMIN_KEY
 from tests.contract.entries.wire import connected
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.contract.entries.wire import Answer, Wire
+    from function.engine.repository import Metadata
+    from tests.answer import Answer
+    from tests.contract.entries.wire import Wire
 
 KEY = {"X-Admin-Key": ADMIN_KEY}
 
@@ -68,6 +74,66 @@ def test_a_model_is_loaded_listed_and_replaced(wire: Wire, repository: Path) -> 
     assert refused.status == 503
     assert "python -m models.prepare" in refused.error
     assert doubled(wire, name, [1, -2]) == [-1, 2]  # nothing has changed
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_an_answer_is_never_paired_with_another_builds_version(tmp_path: Path, *, loaded: bool) -> None:
+    """By a model that is replaced after a request has read its metadata."""
+    echo(tmp_path / "swapped", "INT32", [-1])
+    models = App(Settings({"MODEL_REPOSITORY": str(tmp_path), "MODEL_NAME": "swapped"})).inference
+    metadata = models.metadata({})
+    if loaded:
+        models.models.get("swapped")
+    echo(tmp_path / "swapped", "INT32", [-1], operator="Neg")
+    if loaded:
+        models.models.load("swapped", "swapped")
+    tensor = Tensor("INT32", (1,), struct.pack("<i", 5))
+
+    def answer(metadata: Metadata) -> tuple[int, ...]:
+        exchange = Exchange(Request("POST", "", {}, {}, b""))
+        outputs: dict[str, Tensor] = {}
+
+        def encode(_decoded: InferInputs, found: dict[str, Tensor]) -> Response:
+            outputs.update(found)
+            return Response(200, {}, b"")
+
+        models.respond(exchange, metadata, lambda: InferInputs({"x": tensor}), encode)
+        return outputs["y"].numbers()
+
+    with pytest.raises(PredictError, match="was replaced while this request was read; ask again") as caught:
+        answer(metadata)
+    assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
+    assert answer(models.metadata({})) == (-5,)
+
+
+def test_an_answer_is_never_stored_as_another_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is replaced between the look into the result cache and the run, and later replaced back."""
+    variables = {"MODEL_REPOSITORY": str(tmp_path), "MODEL_NAME": "swapped", "RESULT_CACHE_BYTES": "100000"}
+    app = App(Settings(variables))
+
+    def load(operator: str) -> None:
+        echo(tmp_path / "swapped", "INT32", [-1], operator=operator)
+        app.inference.models.load("swapped", "swapped")
+
+    def answer() -> list[int]:
+        tensor = {"name": "x", "datatype": "INT32", "shape": [1], "data": [5]}
+        request = Request("POST", "/v2/models/swapped/infer", {}, {}, json.dumps({"inputs": [tensor]}).encode())
+        found: list[int] = json.loads(app.respond(Exchange(request)).body)["outputs"][0]["data"]
+        return found
+
+    load("Identity")
+    look_up = ResultCache.get
+
+    def replaced_after(*arguments: Any) -> Response | None:
+        found = look_up(*arguments)
+        load("Neg")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ResultCache, "get", replaced_after)
+        assert answer() == [-5]
+    load("Identity")
+    assert answer() == [5]
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", "..", "../..", "mixed/../../x", ".", "", "mixed/../", "a\0b", "outside"])

@@ -101,6 +101,13 @@ def test_head_has_the_headers_of_get_and_no_body(wire: Wire) -> None:
             assert head.headers[name] == get.headers[name]
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_body_that_means_nothing_is_not_decoded(wire: Wire, coding: str) -> None:
+    for body in (b"", b"{}"):
+        assert wire.request("GET", "/health", body, {"content-encoding": coding}).status == 200
+        assert wire.request("GET", "/v2/models/absent", body, {"content-encoding": coding}).status == 404
+
+
 def test_a_405_names_the_methods(wire: Wire) -> None:
     assert wire.request("DELETE", "/v2").headers["allow"] == "GET, HEAD"
     assert wire.get(INFER).headers["allow"] == "POST"

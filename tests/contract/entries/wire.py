@@ -5,60 +5,45 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.answer import Answer
 from tests.contract.entries.servers import ENTRIES, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+IDLE_SECONDS = 1.0  # for which a connection is surely kept; the server closes it after 5
 LENGTH = "Inference-Header-Content-Length"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back: header names in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> str:
-        """The message of an error in its one form."""
-        assert self.headers["content-type"] == "application/json"
-        assert list(self.json) == ["error"], self.body
-        message: str = self.json["error"]
-        return message
-
-    @property
-    def parts(self) -> tuple[Any, bytes]:
-        """The JSON and the binary data after it."""
-        length = int(self.headers[LENGTH.lower()])
-        return json.loads(self.body[:length]), self.body[length:]
-
-
 class Wire:
-    """A kept connection to one entry."""
+    """A connection to one entry, kept from request to request while tests ask without a pause."""
 
     def __init__(self, entry: str, address: str) -> None:
         self.entry, self.address = entry, address
         self._connection = http.client.HTTPConnection(address, timeout=60)
+        self._used = 0.0
 
     def close(self) -> None:
         self._connection.close()
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        self._connection.request(method, path, body, dict(headers or {}))
-        response = self._connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self.close()  # the next request connects again
+        try:
+            self._connection.request(method, path, body, dict(headers or {}))
+            response = self._connection.getresponse()
+            lower = {name.lower(): value for name, value in response.getheaders()}
+            answer = Answer(response.status, lower, response.read())
+        except BaseException:
+            self.close()  # or every request after it would fail as well
+            raise
+        self._used = time.monotonic()
+        return answer
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", path, headers=headers)
