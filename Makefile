@@ -126,9 +126,11 @@ format: $(READY) ## let ruff rewrite what it can
 lock: ## resolve the requirement files anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/function.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra lambda --extra server --extra aws --extra cli --extra text --extra models --extra dev -c requirements/function.txt -o requirements/dev.txt
+	  --extra lambda --extra server --extra aws --extra cli --extra text --extra features --extra models --extra dev -c requirements/function.txt -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
 	  --extra lambda --extra server -c requirements/dev.txt -o requirements/image.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
+	  --no-deps -c requirements/dev.txt -o requirements/text.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 

@@ -80,7 +80,7 @@ class App:
 
     def _inferred(self, route: Route, exchange: Exchange, parameters: dict[str, str]) -> Response:
         """The route's answer, or the stored one where the same was asked before."""
-        if self._results is None:
+        if self._results is None or not route.stored:
             return route.answer(self.inference, exchange, parameters)
         metadata = self.inference.metadata(parameters)
         exchange.model = (metadata.name, metadata.version)

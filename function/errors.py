@@ -12,6 +12,7 @@ STATUS_OF_CODE = {
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
 }
 CODE_OF_STATUS = {status: code for code, status in STATUS_OF_CODE.items()}
 

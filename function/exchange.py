@@ -9,8 +9,11 @@ from function.messages import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from function.messages import Request
 
+_RESERVE_S = 0.5  # of an invocation, for the answer to leave
 _LONGEST_ID = 128  # characters of a request id that the caller sent
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
@@ -21,7 +24,7 @@ class Exchange:
     `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
     matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
     `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `bytes_in` the length of the body as it came.
+    `bytes_in` the length of the body as it came, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
@@ -30,6 +33,7 @@ class Exchange:
         "cache",
         "cache_key",
         "cold",
+        "deadline",
         "family",
         "inference",
         "model",
@@ -59,6 +63,7 @@ class Exchange:
         self.started = time.perf_counter()
         self.response = Response(0, {}, b"")
         self.record: str | None = None
+        self.deadline: float | None = None
         self.xray = xray
         self._trace: Trace | None = None
         self.phases: dict[str, float] = {}
@@ -68,6 +73,12 @@ class Exchange:
         self.cache_key: str | None = None
         self.bytes_in = 0
         self.route, self.inference = "", False
+
+    def ends_with(self, context: Any) -> None:
+        """Takes the deadline from Lambda's context, if there is one."""
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        if remaining is not None:
+            self.deadline = self.started + remaining() / 1000 - _RESERVE_S
 
     @property
     def trace(self) -> Trace:

@@ -59,6 +59,7 @@ def handler(event: Any, context: Any) -> Any:
     request_id = getattr(context, "aws_request_id", None)
     request, source = Request("", "", {}, {}, b""), "http" if adapter else "direct"
     exchange = Exchange(request, source, request_id, xray=xray_header(), cold=cold)
+    exchange.ends_with(context)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
         APP.respond(exchange)

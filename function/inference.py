@@ -8,7 +8,7 @@ from function.errors import PredictError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from function.engine.idle import Idle
     from function.engine.model import Model
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
         @property
         def output_names(self) -> list[str] | None: ...
 
-    D = TypeVar("D", bound=Decoded)
+    D = TypeVar("D")
+    R = TypeVar("R")
+
+
+def _run(model: Model, decoded: Any) -> Any:
+    """The outputs for one Decoded."""
+    return model.run(decoded.inputs, decoded.output_names)
 
 
 class Inference:
@@ -57,11 +63,13 @@ class Inference:
         exchange: Exchange,
         metadata: Metadata,
         decode: Callable[[], D],
-        encode: Callable[[D, dict[str, Tensor]], Response],
+        encode: Callable[[D, R], Response],
+        run: Callable[[Model, D], R] = _run,
     ) -> Response:
         """What `encode` makes of the model's answer to what `decode` made of the body.
 
-        A model that is not loaded yet loads while the body is decoded. PredictError of decoder, model and encoder;
+        `run` asks the model: once for the decoded inputs, unless a route knows better. A model that is not loaded yet
+        loads while the body is decoded. PredictError of decoder, model and encoder;
         UNAVAILABLE when another build than the one of `metadata` answers to the name by then: the body was checked
         against that one, and so were the version in the path and the stored answers.
         """
@@ -74,7 +82,7 @@ class Inference:
             message = f"model {metadata.name!r} was replaced while this request was read; ask again"
             raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
         with exchange.phase("infer"):
-            outputs = model.run(decoded.inputs, decoded.output_names)
+            outputs = run(model, decoded)
         if self.idle is not None:
             self.idle.used()
         with exchange.phase("encode"):

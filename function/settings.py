@@ -64,6 +64,9 @@ class Settings:
         "MAP_WEIGHTS", "1: the weights are mapped files; 0: they are read into memory, for disks that others write", 1
     )
     admin_key = _text("ADMIN_KEY", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off")
+    allow_loaded_processing = _switch(
+        "ALLOW_LOADED_PROCESSING", "1: processing.py runs also of models from POST /v1/models and MODEL_URI"
+    )
     max_body_bytes = _number(
         "MAX_BODY_BYTES", "largest request body, also after inflating; 0: by the memory limit, 64 MiB at most"
     )

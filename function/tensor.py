@@ -61,12 +61,15 @@ NAME_OF_ONNX = {row.onnx: row.name for row in DATATYPES.values()}
 
 
 class Spec:
-    """What a model takes or gives under one name: `datatype` of DATATYPES, `shape` with -1 for a dynamic dimension."""
+    """What a model takes or gives under one name: `datatype` of DATATYPES, `shape` with -1 for a dynamic dimension.
 
-    __slots__ = ("datatype", "name", "shape")
+    `nullable`: null stands for NaN in JSON.
+    """
 
-    def __init__(self, name: str, datatype: str, shape: tuple[int, ...]) -> None:
-        self.name, self.datatype, self.shape = name, datatype, shape
+    __slots__ = ("datatype", "name", "nullable", "shape")
+
+    def __init__(self, name: str, datatype: str, shape: tuple[int, ...], *, nullable: bool = False) -> None:
+        self.name, self.datatype, self.shape, self.nullable = name, datatype, shape, nullable
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of `shape` fits: the same rank, and the same size where this one is not dynamic."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from layer import bytecode, stage
 from layer.archive import write_zip
 from layer.bytecode import BytecodeError
+from layer.extras import RequirementError
 from layer.slim import RuleError
 from layer.wheels import ARCHITECTURES, ROOT, WheelError
 from models.manifest import ManifestError
@@ -48,7 +49,7 @@ def build(
         lines.append(_line(target / "function.zip", size) + f"  {'; '.join(families)}")
         for architecture in architectures:
             folder = Path(name, architecture)
-            stage.layer(folder / "python", architecture, python_version, python)
+            stage.layer(folder / "python", architecture, python_version, python, models)
             path = target / f"layer-{architecture}.zip"
             sizes[path.name] = write_zip(path, folder)
             lines.append(_line(path, sizes[path.name]) + f"  Python {python_version}")
@@ -83,7 +84,15 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         print("\n".join(build(arguments.output, arguments.models, arguments.python_version)))
-    except (BytecodeError, ManifestError, RuleError, SizeError, WheelError, stage.StageError) as error:
+    except (
+        BytecodeError,
+        ManifestError,
+        RuleError,
+        SizeError,
+        RequirementError,
+        WheelError,
+        stage.StageError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

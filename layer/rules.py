@@ -74,6 +74,19 @@ RUNTIME = {
     "httptools": _NATIVE,
 }
 
+# What the layer has where a model takes texts (requirements/text.txt).
+TEXT = {
+    "tokenizers": Rule(
+        (
+            "tokenizers/__init__.py",
+            "tokenizers/*/__init__.py",
+            "tokenizers/implementations/*.py",
+            "tokenizers/tokenizers.abi3.so",
+        ),
+        "function/codecs/text.py reads a tokenizer.json with it; stubs and the page that shows tokens are not deployed",
+    ),
+}
+
 # package -> why nothing of it is deployed
 LEFT_OUT = {
     "numpy": "only the onnxruntime package needs it (36 MB)",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from layer import bytecode, stage
 from layer.bytecode import BytecodeError
+from layer.extras import RequirementError
 from layer.package import PYTHON_VERSION
 from layer.slim import RuleError
 from layer.wheels import ARCHITECTURES, WheelError
@@ -30,10 +31,10 @@ def main() -> None:
         if arguments.kind == "function":
             print("\n".join(stage.function(arguments.out, [arguments.model], python)))
         else:
-            stage.layer(arguments.out / "python", arguments.architecture, PYTHON_VERSION, python)
+            stage.layer(arguments.out / "python", arguments.architecture, PYTHON_VERSION, python, [arguments.model])
         if not python:
             print(bytecode.missing(PYTHON_VERSION))
-    except (BytecodeError, ManifestError, RuleError, WheelError, stage.StageError) as error:
+    except (BytecodeError, ManifestError, RequirementError, RuleError, WheelError, stage.StageError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

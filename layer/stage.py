@@ -6,7 +6,8 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-from layer import bytecode, rules, slim
+from function.engine.artifact import ALIKE, PORTABLE, RECORD
+from layer import bytecode, extras, rules, slim
 from layer.wheels import ROOT
 from models import manifest
 
@@ -48,13 +49,35 @@ def _model(repository: Path, name: str) -> str:
     if document["sha256"] != model.file.sha256:
         raise StageError(f"{model.prepared} was made of another {model.file.name}; run: {command}")
     # Loaded by the folder's name, which function/engine/repository.py wants to be the model's.
-    shutil.copytree(model.prepared, repository / model.name / "prepared", copy_function=shutil.copyfile)
-    return f"{model.name}: {', '.join(sorted(path.parent.name for path in model.prepared.glob('*/artifact.json')))}"
+    alike = _alike(model.prepared)
+    target = repository / model.name / "prepared"
+    shutil.copytree(model.prepared, target, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns(*alike))
+    if alike:
+        (target / ALIKE).write_text(json.dumps(alike) + "\n", encoding="utf-8")
+    return f"{model.name}: {', '.join(sorted(path.parent.name for path in target.glob('*/artifact.json')))}"
 
 
-def layer(target: Path, architecture: str, python_version: str, python: str | None) -> None:
-    """Lays /opt/python out: what `function/` imports. Raises slim.RuleError, wheels.WheelError."""
+def _alike(prepared: Path) -> list[str]:
+    """The families whose files are the portable artifact's to the byte: models without convolutions have no layout.
+
+    One copy of their weights is enough, and often all that fits into Lambda's 250 MB.
+    """
+
+    def files(folder: Path) -> dict[str, str]:
+        rows = json.loads((folder / RECORD).read_bytes())["files"]
+        return {name: row["sha256"] for name, row in rows.items() if not name.startswith("../")}
+
+    families = {path.parent.name: files(path.parent) for path in prepared.glob(f"*/{RECORD}")}
+    return sorted(name for name in families if name != PORTABLE and families[name] == families.get(PORTABLE))
+
+
+def layer(target: Path, architecture: str, python_version: str, python: str | None, models: Sequence[str] = ()) -> None:
+    """Lays /opt/python out: what `function/` imports, and what the models need beyond that.
+
+    Raises slim.RuleError, wheels.WheelError, extras.RequirementError, manifest.ManifestError.
+    """
     lock = ROOT / "requirements" / "function.txt"
     slim.install(rules.FUNCTION, lock, architecture, python_version, target)
+    extras.install([manifest.read(manifest.folder_of(name)) for name in models], architecture, python_version, target)
     if python:
         bytecode.compile_tree(target, LAYER_ROOT, python)

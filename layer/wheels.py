@@ -54,10 +54,20 @@ def fetch(packages: list[str], lock: Path, architecture: str, python_version: st
     return wheels
 
 
-def _pip(requirements: Path, target: Path, architecture: str, python_version: str) -> None:
+def fetch_required(requirements: Path, target: Path, architecture: str, python_version: str) -> list[Path]:
+    """One wheel for each package of somebody's own requirements.txt and of what these need, in `target`, sorted.
+
+    Its hashes are checked where it has some. Raises WheelError.
+    """
+    _pip(requirements, target, architecture, python_version, locked=False)
+    return sorted(target.glob("*.whl"))
+
+
+def _pip(requirements: Path, target: Path, architecture: str, python_version: str, *, locked: bool = True) -> None:
     print(f"Fetching wheels for {architecture}, Python {python_version} ...", file=sys.stderr)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(requirements), "-d", str(target)]
+    command += ["--only-binary=:all:", "-r", str(requirements), "-d", str(target)]
+    command += ["--no-deps", "--require-hashes"] if locked else []
     command += ["--implementation", "cp", "--python-version", python_version]
     tags = [*(f"manylinux_2_{minor}" for minor in _GLIBC), "manylinux2014"]
     for tag in tags:

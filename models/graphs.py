@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, he
 from function.native import yyjson
 
 if TYPE_CHECKING:
+    from models.declared import Text
     from models.manifest import Image
 
 OPSET, IR_VERSION = 18, 9  # old enough for every ORT that function/ takes
@@ -113,6 +114,57 @@ def image(rule: Image) -> ModelProto:
             )
         ],
         [numpy_helper.from_array(scale, "scale"), numpy_helper.from_array(offset, "offset")],
+    )
+
+
+def text(rule: Text, width: int) -> ModelProto:
+    """What comes after a text model: `output`, FP32 as the model gives it, and `mask`, FP32 [n, tokens], 1 for tokens
+    that are no padding -> `result` FP32 [n, width].
+
+    Embeddings are pooled over the tokens and brought to length 1 as the rule says, scores made probabilities.
+    """
+    nodes: list[NodeProto] = []
+    pooled = "output"
+    constants = [numpy_helper.from_array(np.array([1], np.int64), "ONE")]
+    if rule.pooling == "mean":
+        nodes = [
+            helper.make_node("Unsqueeze", ["mask", "TWO"], ["weights"]),
+            helper.make_node("Mul", ["output", "weights"], ["weighted"]),
+            helper.make_node("ReduceSum", ["weighted", "ONE"], ["sum"], keepdims=0),
+            helper.make_node("ReduceSum", ["mask", "ONE"], ["count"], keepdims=1),
+            helper.make_node("Div", ["sum", "count"], ["pooled"]),
+        ]
+        constants.append(numpy_helper.from_array(np.array([2], np.int64), "TWO"))
+        pooled = "pooled"
+    elif rule.pooling == "cls":
+        nodes = [helper.make_node("Gather", ["output", "ZERO"], ["pooled"], axis=1)]
+        constants.append(_scalar("ZERO", 0, TensorProto.INT64))
+        pooled = "pooled"
+    if rule.task == "classification":
+        operator = {"softmax": "Softmax", "sigmoid": "Sigmoid", "none": "Identity"}[rule.activation]
+        nodes.append(helper.make_node(operator, [pooled], ["result"]))
+    elif rule.normalise:
+        nodes += [
+            helper.make_node("ReduceL2", [pooled, "ONE"], ["length"], keepdims=1),
+            helper.make_node("Max", ["length", "SMALLEST"], ["divisor"]),  # as torch.nn.functional.normalize
+            helper.make_node("Div", [pooled, "divisor"], ["result"]),
+        ]
+        constants.append(numpy_helper.from_array(np.array(1e-12, np.float32), "SMALLEST"))
+    else:
+        nodes.append(helper.make_node("Identity", [pooled], ["result"]))
+    last: list[int | str] = ["n", width if width > 0 else "width"]
+    used = {name for node in nodes for name in node.input}
+    return _model(
+        "text",
+        nodes,
+        [
+            helper.make_tensor_value_info(
+                "output", TensorProto.FLOAT, last if rule.pooling == "none" else ["n", "t", *last[1:]]
+            ),
+            helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", "t"]),
+        ],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, last)],
+        [constant for constant in constants if constant.name in used],
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from function.tensor import DATATYPES
+from models import declared
 from models.table import TableError, make
 
 HERE = Path(__file__).parent
@@ -101,6 +102,14 @@ class Manifest:
     outputs: list[TensorSpec]
     labels: list[str]
     image: Image | None
+    missing: str = ""
+    table: declared.Table | None = None
+    text: declared.Text | None = None
+    processing: declared.Processing | None = None
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("", "nan"):
+            raise ManifestError(f'missing is {self.missing!r}; "nan" is expected: null then stands for NaN')
 
     @property
     def path(self) -> Path:
@@ -131,16 +140,18 @@ def read(folder: Path) -> Manifest:
         if not isinstance(labels_file, str):
             raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
-        image = document.pop("image", None)
+        image = document.get("image")
+        inputs, outputs = _rows(document, "inputs"), _rows(document, "outputs")
         manifest = make(
             Manifest,
             "",
             document
+            | declared.sent(document, folder, inputs, outputs)
             | {
                 "folder": folder,
                 "file": make(File, "[file] ", document.get("file", {})),
-                "inputs": _rows(document, "inputs"),
-                "outputs": _rows(document, "outputs"),
+                "inputs": inputs,
+                "outputs": outputs,
                 "labels": labels,
                 "image": make(Image, "[image] ", image) if image is not None else None,
             },

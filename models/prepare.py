@@ -25,7 +25,7 @@ from function.engine.artifact import PORTABLE
 from function.engine.repository import FORMAT
 from function.native import cpu
 from function.native.ort_capi import get_library
-from models import graphs, manifest, raw, record
+from models import extras, graphs, manifest, raw, record
 from models.files import exchange, sync
 from models.manifest import Manifest, ManifestError
 
@@ -147,6 +147,8 @@ def _fingerprint(model: Manifest, families: list[str]) -> str:
         *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record")),
     ):
         digest.update(path.read_bytes())
+    for content in extras.files(model).values():
+        digest.update(content)
     return digest.hexdigest()
 
 
@@ -156,6 +158,7 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str, families: lis
     if model.image:
         small["image.onnx"] = graphs.image(model.image)
     written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}
+    written |= extras.files(model)
     written["model.json"] = _json(
         {
             "format": FORMAT,
@@ -168,6 +171,7 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str, families: lis
             "inputs": [asdict(spec) for spec in model.inputs],
             "outputs": [asdict(spec) for spec in model.outputs],
             "image": asdict(model.image) if model.image else None,
+            **extras.tables(model),
             "labels": model.labels,
             "families": families,
             "fingerprint": fingerprint,

@@ -34,6 +34,8 @@ def _fits(value: object, kind: str) -> bool:
     """Whether a TOML value is of a field's type, as its annotation spells it; tables are read elsewhere."""
     if kind.startswith("list[") and kind[5:-1] in _TYPES:
         return isinstance(value, list) and all(_fits(item, kind[5:-1]) for item in value)
+    if kind == "bool":
+        return isinstance(value, bool)
     if kind not in _TYPES:
         return True
     if isinstance(value, bool) or not isinstance(value, _TYPES[kind]):

@@ -22,11 +22,11 @@ _NUMBERS_AND_ARRAYS = bytes((ARRAY, REAL, UINT, SINT))
 _FP16_OVERFLOW = 65520.0  # the smallest number that IEEE 754 rounding takes to infinity in binary16
 
 
-def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) -> Tensor:
+def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array, *, nullable: bool = False) -> Tensor:
     """The tensor in `data`, which is flat (any shape) or nested exactly as `shape`.
 
-    FP32 comes as a JsonTensor, which the session rounds. PredictError (INVALID_ARGUMENT) when a
-    length is not the shape's or an element does not fit the datatype.
+    FP32 comes as a JsonTensor, which the session rounds. `nullable`: null is NaN. PredictError (INVALID_ARGUMENT)
+    when a length is not the shape's or an element does not fit the datatype.
     """
     if datatype == "BF16":
         raise invalid(
@@ -50,6 +50,10 @@ def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array) ->
     numbers = Numbers(data.document, data.index, data.document.after(data.index))
     arrays = sum(element_count(shape[:level]) for level in range(depth))
     if numbers.count != count or numbers.arrays != arrays or len(numbers.kinds) != count + arrays:
+        if nullable:
+            from function.codecs import values  # only for data with gaps
+
+            return values.packed(name, datatype, shape, list(_elements(data, depth)), nullable=True)
         raise _not_a_number(name, datatype, numbers, _elements(data, depth))
     if datatype == "FP32":
         return JsonTensor(shape, numbers)

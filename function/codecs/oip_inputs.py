@@ -49,7 +49,7 @@ def read_inputs(root: Object, model: ModelView, body: Body, offset: int) -> dict
                 f"it has {'neither' if data is None else 'both'}"
             )
         if data is not None:
-            tensors[name] = read_array(name, datatype, shape, data)
+            tensors[name] = read_array(name, datatype, shape, data, nullable=spec.nullable)
         else:
             end = offset + parameters["binary_data_size"]
             if end > len(body):

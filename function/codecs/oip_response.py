@@ -43,7 +43,7 @@ def encode_infer(
             entry["parameters"] = {"binary_data_size": memoryview(data).nbytes}
             binary.append(data)
         else:
-            entry["data"] = tensor_to_json(wanted.name, tensor)
+            entry["data"] = tensor_to_json(wanted.name, tensor, nullable=model.outputs[wanted.name].nullable)
         entries.append(entry)
     answer: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:

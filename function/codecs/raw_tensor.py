@@ -70,8 +70,8 @@ def tensor_to_bytes(tensor: Tensor) -> Buffer:
     return tensor.data
 
 
-def tensor_to_json(name: str, tensor: Tensor) -> list[Any]:
-    """The elements as a flat list of what JSON has; FP32 as the double of the same value.
+def tensor_to_json(name: str, tensor: Tensor, *, nullable: bool = False) -> list[Any]:
+    """The elements as a flat list of what JSON has; FP32 as the double of the same value. `nullable`: NaN is null.
 
     PredictError (INVALID_ARGUMENT) for what JSON cannot carry: NaN, Infinity, BF16, BYTES that are not UTF-8.
     """
@@ -86,7 +86,9 @@ def tensor_to_json(name: str, tensor: Tensor) -> list[Any]:
     values = list(tensor.numbers())
     if tensor.datatype[:2] == "FP" and sum(values) - sum(values) != 0:  # a finite sum has only finite terms
         for index, value in enumerate(values):
-            if value - value != 0:
+            if nullable and value != value:  # noqa: PLR0124  (NaN alone)
+                values[index] = None
+            elif value - value != 0:
                 raise invalid(
                     f"output {name!r} is {value} at element {index} in row-major order; JSON cannot say it: {mend}"
                 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PORTABLE = "portable"
 GRAPH = "model.onnx"
 RECORD = "artifact.json"
+ALIKE = "alike.json"  # of a package: names of families
 _SHARED = "../"  # of the files that all artifacts of a model share
 _SEAL = b',"crc32":'  # the record's last member: the CRC-32 of all bytes before it
 
@@ -97,6 +98,8 @@ def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapp
     predicts wrong classes without any error, so nothing is loaded on trust.
     """
     family, warning = cpu.family(available), None
+    if family and family in _alike(model.folder):
+        family = PORTABLE
     try:
         if family is None:
             raise MismatchError(f"no artifact family fits the CPU flags {sorted(available)}")
@@ -114,6 +117,16 @@ def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapp
             f"model {model.name!r} cannot be loaded: {mismatch}; run: {prepare_command(model.folder)}",
         ) from None
     return found
+
+
+def _alike(folder: str) -> list[str]:
+    """The families whose artifacts were left out of the package, since they have the portable one's very bytes."""
+    try:
+        with open(os.path.join(folder, ALIKE), "rb") as file:
+            found: list[str] = json.loads(file.read())
+            return found
+    except (OSError, ValueError):
+        return []
 
 
 def _check(model: Metadata, family: str, ort_version: str, available: frozenset[str], *, mapped: bool) -> Artifact:
@@ -141,7 +154,8 @@ def _check(model: Metadata, family: str, ort_version: str, available: frozenset[
         raise MismatchError(f"{path}: model.json was replaced while the model was loaded; ask again")
     for name, content in contents.items():
         if name.startswith(_SHARED):
-            found.graphs[name.removeprefix(_SHARED)] = content
+            if name.endswith(".onnx"):
+                found.graphs[name.removeprefix(_SHARED)] = content
         elif name != GRAPH:
             found.weights[name] = content
     return found

@@ -138,6 +138,12 @@ class Model:
         """UINT8 [n, height, width, 3] scaled, normalised and laid out as the model's picture input."""
         return self._graph("image.onnx").run({"pixels": pixels})["input"]
 
+    def pooled(self, output: Tensor, mask: Tensor) -> Tensor:
+        """FP32 [n, width]: what [text] makes of a text model's output; `mask` is FP32 [n, tokens]."""
+        inputs = {"output": output, "mask": mask}
+        graph = self._graph("text.onnx")
+        return graph.run({name: inputs[name] for name in graph.inputs})["result"]
+
     def _rounded(self, name: str, tensor: JsonTensor) -> Tensor:
         """The tensor in FP32, by a graph: the numbers lie 16 bytes apart, and so the GIL is free meanwhile."""
         numbers = tensor.unrounded

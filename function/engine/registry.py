@@ -44,7 +44,9 @@ class Models:
         if model:
             return model.metadata
         if self._store and name == self._settings.model_name:
-            return self._store.metadata()
+            fetched = self._store.metadata()
+            fetched.loaded_by_request = True
+            return fetched
         return repository.read(self._settings.model_repository, name)
 
     def all(self) -> Iterator[tuple[str, Metadata | PredictError]]:
@@ -89,6 +91,7 @@ class Models:
         PredictError as `repository.read` and Model; then nothing has changed.
         """
         metadata = repository.read(self._settings.model_repository, name, folder)
+        metadata.loaded_by_request = True
         with self._loading_of(name):
             self._load(metadata)
         return metadata

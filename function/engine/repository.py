@@ -29,14 +29,28 @@ class Metadata:
         self.sha256: str = document["sha256"]
         self.fingerprint: str = document["fingerprint"]  # of all that `models.prepare` made this from
         self.labels: list[str] = document["labels"]
-        self.inputs = _specs(document["inputs"])
-        self.outputs = _specs(document["outputs"])
+        self.missing: str = document.get("missing", "")  # "nan": null stands for NaN
+        self.inputs = _specs(document["inputs"], self.missing)
+        self.outputs = _specs(document["outputs"], self.missing)
         image = document["image"]
         self.image = ImageRule(**image) if image else None
+        # The tables of model.toml of these names, None without one:
+        self.table: dict[str, Any] | None = document.get("table")
+        self.text: dict[str, Any] | None = document.get("text")
+        self.processing: dict[str, Any] | None = document.get("processing")
+        self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed
 
 
-def _specs(rows: list[dict[str, Any]]) -> dict[str, Spec]:
-    return {row["name"]: Spec(row["name"], row["datatype"], tuple(row["shape"])) for row in rows}
+def _specs(rows: list[dict[str, Any]], missing: str) -> dict[str, Spec]:
+    return {
+        row["name"]: Spec(
+            row["name"],
+            row["datatype"],
+            tuple(row["shape"]),
+            nullable=missing == "nan" and row["datatype"] in ("FP64", "FP32", "FP16"),
+        )
+        for row in rows
+    }
 
 
 def prepare_command(folder: str) -> str:

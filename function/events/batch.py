@@ -95,6 +95,7 @@ class BatchProcessor:
         request = Request("POST", "", {}, {}, item.body)
         request_id, xray = getattr(self._context, "aws_request_id", None), item.xray or xray_header()
         exchange = Exchange(request, item.source, request_id, xray=xray, cold=cold)
+        exchange.ends_with(self._context)
         exchange.record = item.name
         return exchange
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Any
 
-FORMS = '{"image"}, {"tensors"} or {"inputs"} as in an HTTP body'
+FORMS = '{"instances"}, {"image"}, {"tensors"} or {"inputs"} as in an HTTP body'
 
 
 def route_for_payload(fields: Container[str], model: str, *, inputs_of_objects: bool | None) -> str | None:
@@ -23,6 +23,8 @@ def route_for_payload(fields: Container[str], model: str, *, inputs_of_objects: 
     """
     if "image" in fields:
         return "/classify"
+    if "instances" in fields:
+        return f"/v1/models/{model}:predict"
     if "tensors" in fields:
         return f"/v1/models/{model}/infer"
     if inputs_of_objects is None:
@@ -31,7 +33,7 @@ def route_for_payload(fields: Container[str], model: str, *, inputs_of_objects: 
 
 
 def to_request(event: Any, model: str) -> Request:
-    """The request for {"image"}, {"tensors"} or {"inputs"}, by the default model; PredictError for other events."""
+    """The request for one of FORMS, by the default model; PredictError for other events."""
     fields = event if isinstance(event, dict) else {}
     inputs = fields.get("inputs")
     of_objects = isinstance(inputs[0], dict) if isinstance(inputs, list) and inputs else None

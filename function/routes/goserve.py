@@ -27,7 +27,8 @@ def infer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
     metadata = inference.metadata(parameters)
 
     def encode(_decoded: InferInputs, outputs: dict[str, Tensor]) -> Response:
-        return Response(200, {"Content-Type": "application/json"}, goserve.encode_infer(metadata.name, outputs))
+        body = goserve.encode_infer(metadata.name, outputs, nullable=metadata.missing == "nan")
+        return Response(200, {"Content-Type": "application/json"}, body)
 
     def decode() -> InferInputs:
         return goserve.decode_infer(exchange.request.document or exchange.request.body, metadata)

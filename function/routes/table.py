@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 class Route:
     """A method and a path, whose segments in braces match any one segment and become parameters.
 
-    `inference`: it runs a model, so its answers may be stored, are compressed, and count as inferences.
+    What follows the brace has to end the segment: "{model}:predict".
+
+    `inference`: it runs a model, so its answers are compressed and count as inferences. `stored`: they may be stored,
+    for the path says which model it is.
     """
 
-    __slots__ = ("answer", "inference", "method", "path", "segments")
+    __slots__ = ("answer", "inference", "method", "path", "segments", "stored")
 
-    def __init__(self, method: str, path: str, answer: Answer, *, inference: bool = False) -> None:
-        self.method, self.path, self.answer, self.inference = method, path, answer, inference
+    def __init__(self, method: str, path: str, answer: Answer, *, inference: bool = False, stored: bool = True) -> None:
+        self.method, self.path, self.answer, self.inference, self.stored = method, path, answer, inference, stored
         self.segments = path.split("/")
 
 
@@ -59,6 +62,27 @@ def _openapi() -> Answer:
     return openapi
 
 
+@_late
+def _predict() -> Answer:
+    from function.routes.predict import predict
+
+    return predict
+
+
+@_late
+def _model_status() -> Answer:
+    from function.routes.predict import model_status
+
+    return model_status
+
+
+@_late
+def _embeddings() -> Answer:
+    from function.routes.texts import embeddings
+
+    return embeddings
+
+
 ROUTES = (
     Route("GET", "/", service.index),
     Route("GET", "/openapi.json", _openapi),
@@ -67,9 +91,14 @@ ROUTES = (
     Route("GET", "/metrics", service.metrics),
     Route("GET", "/v1/models", goserve.models),
     Route("POST", "/v1/models", _load_model),
+    Route("GET", "/v1/models/{model}", _model_status),
+    Route("POST", "/v1/models/{model}:predict", _predict, inference=True),
     Route("POST", "/v1/models/{model}/infer", goserve.infer, inference=True),
     Route("POST", "/v1/models/{model}/classify", _classify, inference=True),
     Route("POST", "/classify", _classify, inference=True),
+    Route("POST", "/v1/embeddings", _embeddings, inference=True, stored=False),
+    Route("GET", "/ping", service.ready),
+    Route("POST", "/invocations", _predict, inference=True),
     Route("GET", "/v2", oip.server_metadata),
     Route("GET", "/v2/health/live", oip.live),
     Route("GET", "/v2/health/ready", oip.ready),
@@ -83,6 +112,15 @@ ROUTES = (
 )
 
 
+def _matches(part: str, got: str) -> bool:
+    return part == got or (part[:1] == "{" and (part[-1] == "}" or got.endswith(part.partition("}")[2])))
+
+
+def _parameter(part: str, got: str) -> tuple[str, str]:
+    name, _, ending = part[1:].partition("}")
+    return name, got.removesuffix(ending)
+
+
 def find(exchange: Exchange) -> tuple[Route, dict[str, str]]:
     """The route and its path parameters, told to the exchange; PredictError 404, or 405 for another method's path."""
     request = exchange.request
@@ -92,11 +130,11 @@ def find(exchange: Exchange) -> tuple[Route, dict[str, str]]:
     for route in ROUTES:
         if len(route.segments) != len(segments):
             continue
-        if all(part == got or part[:1] == "{" for part, got in zip(route.segments, segments, strict=True)):
+        if all(map(_matches, route.segments, segments)):
             exchange.route, exchange.inference = route.path, route.inference
             if route.method == method:
                 pairs = zip(route.segments, segments, strict=True)
-                return route, {part[1:-1]: got for part, got in pairs if part[:1] == "{"}
+                return route, dict(_parameter(part, got) for part, got in pairs if part[:1] == "{")
             allowed.append(route.method)
     if allowed:
         allow = {"Allow": ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)}

@@ -49,6 +49,11 @@ def is_goserve_inference(answer: Any) -> None:
     assert len(row) == 10
 
 
+def is_row(answer: Any) -> None:
+    (row,) = answer["predictions"]
+    assert len(row) == 10
+
+
 def is_metadata(answer: Any) -> None:
     assert answer == {
         "name": "digits",
@@ -98,6 +103,10 @@ EXPECTED: dict[tuple[str, str], tuple[Any, Callable[[Any], None]]] = {
     ("GET", "/ready"): (None, equals({"status": "ready"})),
     ("GET", "/v1/models"): (None, is_model_list),
     ("POST", "/v1/models"): ({"name": "digits", "path": "digits"}, is_model_row),
+    ("GET", "/v1/models/{model}"): (None, equals({"name": "digits", "ready": True})),
+    ("POST", "/v1/models/{model}:predict"): ({"instances": NESTED}, is_row),
+    ("GET", "/ping"): (None, equals({"status": "ready"})),
+    ("POST", "/invocations"): ({"instances": NESTED}, is_row),
     ("POST", "/v1/models/{model}/infer"): ({"tensors": {"input": NESTED}}, is_goserve_inference),
     ("POST", "/v1/models/{model}/classify"): ("picture", is_prediction),
     ("POST", "/classify"): ("picture", is_prediction),
@@ -112,7 +121,9 @@ EXPECTED: dict[tuple[str, str], tuple[Any, Callable[[Any], None]]] = {
     ("POST", "/v2/models/{model}/versions/{version}/infer"): (v2_body(), is_inference),
     ("POST", "/v2/repository/index"): ({}, is_index),
 }
-DEFINED = [(route.method, route.path) for route in ROUTES if route.path != "/metrics"]  # that one is a server's
+# The first is a server's, the second is for models of texts: tests/contract/test_texts.py.
+ELSEWHERE = ("/metrics", "/v1/embeddings")
+DEFINED = [(route.method, route.path) for route in ROUTES if route.path not in ELSEWHERE]
 
 
 def test_every_route_has_its_expectation_here() -> None:
@@ -148,7 +159,7 @@ def test_a_route_refuses_another_method(digits: Client, method: str, pattern: st
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_path_is_a_404_that_says_so(digits: Client, kind: str) -> None:
-    for path in ("/nothing", "/v2/", "/v2/models/digits/infer/", "/v1/models/digits"):
+    for path in ("/nothing", "/v2/", "/v2/models/digits/infer/", "/v1/models/digits/"):
         answer = digits.of(kind).get(path)
         assert answer.status == 404
         assert path in answer.error

@@ -18,6 +18,7 @@ LIMIT = 100
     ("event", "path"),
     [
         ({"image": "aGVsbG8="}, "/classify"),
+        ({"instances": [[1]]}, "/v1/models/some:predict"),
         ({"tensors": {"x": [1]}}, "/v1/models/some/infer"),
         ({"inputs": [[1, 2]]}, "/v1/models/some/infer"),
         ({"inputs": [1]}, "/v1/models/some/infer"),

@@ -89,6 +89,8 @@ def test_several_tensors_of_several_datatypes() -> None:
         ((-1, 2, 1), [[[1], [2]], [[3], [4]]], (2, 2, 1)),
         ((1, 2, -1), [[1, 2, 3, 4]], (1, 2, 2)),
         ((-1,), [1, 2, 3, 4], (4,)),
+        ((-1, 4), [1, 2, 3, 4], (1, 4)),
+        ((1, 2, 2), [1, 2, 3, 4], (1, 2, 2)),
     ],
 )
 def test_legacy_rows(shape: tuple[int, ...], rows: Any, decoded: tuple[int, ...]) -> None:
@@ -119,7 +121,10 @@ def test_legacy_rows(shape: tuple[int, ...], rows: Any, decoded: tuple[int, ...]
         ({"tensors": {"x": [[]]}}, one((-1, 2)), "data of shape [1, 0]"),
         ({"tensors": {"x": [1]}}, one((1,), "BF16"), "BF16"),
         ({"inputs": [[1, 2]]}, TWO, "'inputs' is for models with one input; 'm' has x, n"),
-        ({"inputs": [1, 2]}, one((-1, 2)), "data of shape [2]; expected [-1, 2]"),
+        ({"inputs": [1, 2, 3]}, one((-1, 2)), "data of shape [3]; expected [-1, 2]"),
+        ({"inputs": [1, 2, 3, 4]}, one((-1, 2)), "as an array of rows, each nested, or flat"),
+        ({"inputs": [1, 2]}, one((-1, -1)), "data of shape [2]; expected [-1, -1]"),
+        ({"inputs": [1, 2]}, one((2, 1)), "data of shape [2]; expected [2, 1]"),
         ({"inputs": [[1, 2, 3]]}, one((-1, 2)), "data of shape [1, 3]"),
         ({"inputs": [[1, 2], [3]]}, one((-1, 2)), "data[1] has 1 elements"),
         ({"inputs": [[1, 2], [3, [4]]]}, one((-1, 2)), "is an array"),

@@ -15,7 +15,8 @@ THIRD_PARTY = {
     "botocore": {"aws.sdk_credentials"},
     "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
-    "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image"},
+    "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image", "codecs.predictions"},
+    "tokenizers": {"codecs.text"},
     "httptools": {"server.heads", "server.protocol"},
 }
 TYPES_ALONE = {"typing_extensions"}  # imported under TYPE_CHECKING, never when the function runs

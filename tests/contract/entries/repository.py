@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from function.tensor import DATATYPES
 from tests import support
+from tests.contract.entries import sent_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ def build(repository: Path) -> None:
     _mixed(repository)
     _two_inputs(repository)
     _colours(repository)
+    sent_models.build(repository)
     echo(repository / "damaged", "FP32", [-1])
     (repository / "damaged" / "prepared" / "model.json").write_text("{")
     echo(repository / "unprepared", "FP32", [-1])

@@ -13,6 +13,7 @@ from function.routes.table import ROUTES
 from tests.contract.entries.repository import echo_name
 from tests.contract.entries.servers import SERVER_PATHS
 from tests.contract.entries.test_hostile_requests import CASES
+from tests.contract.entries.valid import VALID
 from tests.contract.entries.wire import LENGTH
 
 if TYPE_CHECKING:
@@ -28,6 +29,31 @@ BIG: dict[str, Any] = {
 }
 SMALL: dict[str, Any] = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [7]}]}
 INFER = f"/v2/models/{echo_name('INT64')}/infer"
+
+
+CSV = "text/csv; charset=utf-8"
+# Model or path, body, Content-Type: refusals for the most part; what is right is in VALID.
+PREDICTIONS: tuple[tuple[str, bytes, str], ...] = (
+    ("people", b'{"instances": [{"age": 1, "job": "baker", "visits": null}]}', ""),
+    ("people", b'{"instances": [{"age": 1, "job": "king", "visits": 2}]}', ""),
+    ("people", b'{"instances": [{"age": 1, "job": "baker", "visits": 2, "x": 1}]}', ""),
+    ("people", b"age,job,visits\n1,baker,two\n", CSV),
+    ("people", b"age,job\n1,baker\n", CSV),
+    ("people", b"\xff\xfe", CSV),
+    ("people", b'"', CSV),
+    ("people", b'{"instances": []}', ""),
+    ("people", b'{"instances": {}}', ""),
+    ("mixed", b'{"instances": [{"a": [1, 2], "b": [1, 2]}]}', ""),
+    ("mixed", b'{"instances": [[1, 2]]}', ""),
+    ("colours", b'{"instances": [{"b64": "????"}]}', ""),
+    ("phrases", b'{"instances": ["%s"]}' % (b"the quick fox " * 40), ""),
+    ("phrases", b'{"instances": [1]}', ""),
+    ("hooked", b'{"instances": [[[[[[1]]]]]], "more": 1}', ""),
+    ("/v1/embeddings", b'{"model": "phrases", "input": []}', ""),
+    ("/v1/embeddings", b'{"model": "colours", "input": "a"}', ""),
+    ("/v1/embeddings", b'{"input": "a"}', ""),
+    ("/invocations", b"{}", ""),
+)
 
 
 class Sent(NamedTuple):
@@ -72,8 +98,18 @@ def corpus() -> Iterator[Sent]:
             ("gzip, gzip", text),
         ):
             yield Sent(f"sent as {coding}", "POST", INFER, body, {"Content-Encoding": coding})
+    yield from predictions()
     for case in CASES:
         yield Sent(case.name, "POST", f"/v2/models/{case.model}/infer", case.body, case.headers)
+
+
+def predictions() -> Iterator[Sent]:
+    """All that is valid, and PREDICTIONS."""
+    for valid in VALID:
+        yield Sent(f"valid at {valid.path}", "POST", valid.path, valid.body, valid.headers)
+    for model, body, kind in PREDICTIONS:
+        path = model if model[0] == "/" else f"/v1/models/{model}:predict"
+        yield Sent(f"{path} of {body[:40]!r}", "POST", path, body, {"Content-Type": kind} if kind else {})
 
 
 SENT = list(corpus())

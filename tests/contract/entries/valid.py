@@ -36,6 +36,30 @@ def tensor(name: str, datatype: str, shape: list[int], **rest: Any) -> dict[str,
     return {"name": name, "datatype": datatype, "shape": shape, **rest}
 
 
+def _predictions() -> Iterator[Valid]:
+    """What the V1 protocol and its neighbours take."""
+    row = {"age": 31.5, "job": "pilot", "visits": 3}
+    encoded = base64.b64encode(picture("PNG")).decode()
+    for path, document in (
+        ("/v1/models/people:predict", {"instances": [row, row | {"age": None, "member": True}]}),
+        ("/v1/models/people:predict", {"dataframe_records": [row]}),
+        ("/v1/models/people:predict", {"dataframe_split": {"columns": list(row), "data": [list(row.values())] * 2}}),
+        ("/v1/models/people:predict", {"inputs": {name: [value] for name, value in row.items()}}),
+        ("/v1/models/mixed:predict", {"instances": [{"a": [1, 2], "b": [0.5, 2], "words": {"b64": "/w=="}}]}),
+        ("/v1/models/echo_fp32:predict", {"inputs": [[1, 2], [3, 4]], "signature_name": "serving_default"}),
+        ("/v1/models/colours:predict", {"instances": [{"b64": encoded}] * 2}),
+        ("/invocations", {"instances": [{"b64": encoded}]}),
+        ("/v1/models/phrases:predict", {"instances": ["the quick fox", "naïve"]}),
+        ("/v1/models/moods:predict", {"instances": ["the quick fox"]}),
+        ("/v1/models/hooked:predict", {"instances": [{"a": 1.5, "raw": {"b64": "AAAA"}}, {"a": 2}]}),
+        ("/v1/embeddings", {"model": "phrases", "input": ["a", "the lazy dog"], "encoding_format": "base64"}),
+        ("/v1/embeddings", {"model": "phrases", "input": "a", "dimensions": 8, "user": "me"}),
+    ):
+        yield Valid(path, json.dumps(document).encode(), {"content-type": "application/json"})
+    table = b"age,job,visits\r\n31.5,pilot,3\r\n,baker,4\r\n"
+    yield Valid("/v1/models/people:predict", table, {"content-type": "text/csv"})
+
+
 def valid_requests() -> Iterator[Valid]:
     """One of each form that a body can take."""
     mixed: dict[str, Any] = {
@@ -54,6 +78,7 @@ def valid_requests() -> Iterator[Valid]:
     yield Valid("/v2/models/mixed/versions/1/infer", text, {"content-type": "application/json"})
     yield Valid(infer, gzip.compress(text), {"content-encoding": "gzip"})
     yield Valid(infer, zlib.compress(text), {"content-encoding": "deflate"})
+    yield from _predictions()
     halves = [
         tensor("a", "INT64", [1, 2], parameters={"binary_data_size": 16}),
         tensor("words", "BYTES", [2], parameters={"binary_data_size": 11}),

@@ -1,0 +1,122 @@
+"""What only some models bring into the layer: the tokenizers package, and the requirements of a processing.py."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from layer import extras, rules, stage, wheels
+from models import manifest
+from tests import tiny_text
+from tests.contract.client import new_client
+from tests.contract.entries.sent_models import EMBEDDING, add, sums
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+PLAIN = "def postprocess(outputs): return 1\n"
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_locked_package_has_a_rule() -> None:
+    assert set(wheels.locked(wheels.ROOT / "requirements" / "text.txt")) == set(rules.TEXT)
+
+
+def test_texts_bring_the_tokenizer_and_nothing_else_does(tmp_path: Path) -> None:
+    add(tmp_path / "phrases", tiny_text.encoder(), extra=EMBEDDING)
+    add(tmp_path / "hooked", sums(), processing=PLAIN)
+    for name in ("phrases", "hooked"):
+        stage.layer(tmp_path / f"layer-{name}", "x86_64", HERE, None, [str(tmp_path / name)])
+    stage.layer(tmp_path / "layer", "x86_64", HERE, None)
+    plain = files(tmp_path / "layer")
+    assert files(tmp_path / "layer-hooked") == plain
+    added = files(tmp_path / "layer-phrases") - plain
+    assert added
+    assert {name.split("/")[0].partition("-")[0] for name in added} == {"tokenizers"}
+    program = "from tokenizers import Tokenizer, models; Tokenizer(models.WordPiece({'a': 0}, unk_token='a'))"
+    alone = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"import sys; sys.path.append({str(tmp_path / 'layer-phrases')!r}); {program}",
+    ]
+    subprocess.run(alone, check=True)
+
+
+def test_artifacts_that_are_alike_are_packed_once(
+    tmp_path: Path, digits_prepared: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add(tmp_path / "sums", sums())
+    prepared = tmp_path / "sums" / "prepared"
+    families = {path.parent.name for path in prepared.glob("*/artifact.json")}
+    assert len(families) == 2
+    (line,) = stage.function(tmp_path / "task", [str(tmp_path / "sums")], None)
+    assert line == "sums: portable"
+    packed = tmp_path / "task" / "models"
+    assert {path.parent.name for path in packed.glob("*/prepared/*/artifact.json")} == {"portable"}
+    client = new_client(packed, "sums")
+    assert client.post("/v1/models/sums:predict", {"instances": [[1, 2]]}).json["predictions"][0]["total"] == 3
+    assert "warning" not in capfd.readouterr().err
+    (line,) = stage.function(tmp_path / "other", ["digits"], None)
+    assert len(line.split(", ")) == len(list((digits_prepared / "digits" / "prepared").glob("*/artifact.json")))
+
+
+def wheel(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    """A wheel that pip takes."""
+    info = f"{name}-1.0.dist-info"
+    files |= {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": b"",
+    }
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+
+
+def requiring(folder: Path, *packages: str) -> manifest.Manifest:
+    """A model whose processing.py needs packages of the folder of wheels beside it."""
+    add(folder, sums(), processing=PLAIN)
+    lines = ["--no-index", f"--find-links {folder.parent / 'wheels'}", *packages, ""]
+    (folder / "requirements.txt").write_text("\n".join(lines))
+    return manifest.read(folder)
+
+
+def test_requirements_are_packed_whole(tmp_path: Path) -> None:
+    content = {"mine/__init__.py": b"X = 1", "mine-1.0.data/purelib/more.py": b"", "mine-1.0.data/scripts/run": b"#!"}
+    wheel(tmp_path / "wheels", "mine", content)
+    extras.install([requiring(tmp_path / "hooked", "mine==1.0")], "arm64", "3.13", tmp_path / "out")
+    information = {f"mine-1.0.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
+    assert files(tmp_path / "out") == {"mine/__init__.py", "more.py", *information}
+
+
+def _library() -> Path:
+    spec = importlib.util.find_spec("tokenizers.tokenizers")
+    assert spec
+    assert spec.origin
+    return Path(spec.origin)
+
+
+def test_requirements_that_cannot_be_packed(tmp_path: Path) -> None:
+    library = _library().read_bytes()[:64]
+    wheel(tmp_path / "wheels", "onnxruntime", {})
+    wheel(tmp_path / "wheels", "native", {"native.so": library})
+    wheel(tmp_path / "wheels", "sly", {"../../outside.py": b""})
+    for name, words in (
+        ("onnxruntime", "asks for onnxruntime, which is in the layer"),
+        ("native", "native.so is for x86_64, not for arm64"),
+        ("sly", "has a file outside its folder"),
+    ):
+        with pytest.raises(extras.RequirementError, match=words):
+            extras.install([requiring(tmp_path / f"needs-{name}", name)], "arm64", "3.13", tmp_path / "out")
+    with pytest.raises(wheels.WheelError, match="pip could not fetch the wheels for arm64"):
+        extras.install([requiring(tmp_path / "nobody", "nobody-has-this")], "arm64", "3.13", tmp_path / "out")
+    assert not (tmp_path / "outside.py").exists()
