@@ -115,6 +115,13 @@ def _packed(datatype: str, numbers: Numbers, rows: list[int], columns: int) -> b
     return struct.pack(f"<{len(kinds)}e", *bits.cast("B").cast("d"))
 
 
+def doubles(tensor: JsonTensor) -> tuple[float, ...]:
+    """The numbers of a tensor of one dimension as they came."""
+    numbers = tensor.unrounded
+    packed = _packed("FP64", numbers, [numbers.start + 1], numbers.count)
+    return struct.unpack(f"<{numbers.count}d", packed)
+
+
 def _integers(datatype: str, kinds: bytes, words: array[int]) -> array[int]:
     from array import array
 

@@ -38,6 +38,7 @@ class Metadata:
         self.table: dict[str, Any] | None = document.get("table")
         self.text: dict[str, Any] | None = document.get("text")
         self.processing: dict[str, Any] | None = document.get("processing")
+        self.features: list[dict[str, Any]] | None = document.get("features")
         self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed
 
 

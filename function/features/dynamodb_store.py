@@ -32,6 +32,9 @@ class DynamoDbStore:
     def __init__(self, settings: Settings, timeout: float) -> None:
         self._aws, self._timeout = Aws(settings), timeout
 
+    def connect(self) -> None:
+        """Nothing: the client connects with its first request."""
+
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
         """The row of each (view, entity key), None where there is none. AwsError, OSError, ValueFormatError."""
         places = [(_table(view), feast_keys.dynamodb_id(key)) for view, key in wanted]

@@ -80,6 +80,14 @@ class Lookup:
             known[index] = self._waited(flight, end)
         return [known[index] for index in range(len(wanted))]
 
+    def connect(self) -> None:
+        """Opens a connection to each tier; one that cannot be had counts as a failure of the tier."""
+        for tier in self._tiers:
+            try:
+                tier.store.connect()
+            except Exception as error:  # noqa: BLE001  (whatever a store does, the process begins)
+                tier.failed(type(error).__name__)
+
     def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
         """Writes new rows to the nearest store, then to memory; raises what the store raises."""
         if self._tiers:

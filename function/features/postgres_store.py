@@ -36,6 +36,10 @@ class PostgresStore:
         self._url, self._timeout = url, timeout
         self._pool = Pool(self._connect, (OSError, pg8000.native.InterfaceError))
 
+    def connect(self) -> None:
+        """Opens the connection that the first read will use; raises as `read` does."""
+        self._run("SELECT 1")
+
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
         """The row of each (view, entity key), None where there is none.
 

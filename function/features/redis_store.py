@@ -26,6 +26,12 @@ class RedisStore:
         """`url` and `timeout` as for Connection. Nothing is connected yet."""
         self._pool = Pool(lambda: Connection(url, timeout), (OSError,))
 
+    UNKNOWN = "PRESENT"  # with null: what Feast says of an entity that is not there
+
+    def connect(self) -> None:
+        """Opens the connection that the first read will use; raises as `read` does."""
+        self._pool.use(lambda connection: connection.command("PING"))
+
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row]:
         """The row of each (view, entity key); nulls alone for an unknown entity.
 

@@ -21,6 +21,15 @@ KINDS = {
     "FP32": feast_values.FLOAT,
     "BOOL": feast_values.BOOL,
 }
+# Python types of a datatype's values, and their least and greatest; a comparison with NaN is false.
+_FITS: dict[str, tuple[tuple[type, ...], Any, Any]] = {
+    "BYTES": ((str, bytes), None, None),
+    "BOOL": ((bool,), None, None),
+    "INT32": ((int,), -(1 << 31), (1 << 31) - 1),
+    "INT64": ((int,), -(1 << 63), (1 << 63) - 1),
+    "FP32": ((float, int), -3.4028235e38, 3.4028235e38),
+    "FP64": ((float, int), -1.7976931348623157e308, 1.7976931348623157e308),
+}
 _KEY_RANGES = {"INT32": 31, "INT64": 63}
 _KEY_LIMIT = 1024  # bytes of one key's value
 
@@ -28,10 +37,16 @@ _KEY_LIMIT = 1024  # bytes of one key's value
 class Column:
     """A feature: `default` stands for a value that is missing, null or too old; None lets the model's own rule hold."""
 
-    __slots__ = ("datatype", "default", "name")
+    __slots__ = ("_fits", "datatype", "default", "name")
 
     def __init__(self, name: str, datatype: str, default: Any = None) -> None:
         self.name, self.datatype, self.default = name, datatype, default
+        self._fits = _FITS[datatype]
+
+    def holds(self, value: Any) -> bool:
+        """Whether a stored value is the datatype's: a store may hold another type, or NaN, which is no observation."""
+        kinds, least, most = self._fits
+        return type(value) in kinds and (least is None or least <= value <= most)
 
 
 class Row:
@@ -53,10 +68,13 @@ class Row:
 class View:
     """One [[features]] of a model: `keys` are its join keys with their datatypes, BYTES or integers."""
 
-    __slots__ = ("columns", "keys", "max_age", "name", "project", "query", "redis_fields")
+    __slots__ = ("columns", "file", "keys", "max_age", "name", "on_error", "project", "query", "redis_fields", "ttl")
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        """From model.json. `max_age` in seconds, 0 for ever; `query` is empty for tables in Feast's layout."""
+        """From model.json. `max_age` (of a copy) and `ttl` (of an observation) in seconds, 0 for ever.
+
+        `query` is empty for tables in Feast's layout, `file` where no rows come with the model.
+        """
         self.name: str = document["view"]
         self.project: str = document["project"]
         self.keys: dict[str, str] = {key["name"]: key["datatype"] for key in document["entity"]}
@@ -64,7 +82,10 @@ class View:
             Column(each["name"], each["datatype"], each.get("default")) for each in document["columns"]
         )
         self.max_age: float = document.get("max_age", 0)
+        self.ttl: float = document.get("ttl", 0)
+        self.on_error: str = document.get("on_error", "default")
         self.query: str = document.get("query", "")
+        self.file: str = document.get("file", "")
         names = [column.name for column in self.columns]
         self.redis_fields = [*(feast_keys.redis_field(self.name, name) for name in names), f"_ts:{self.name}".encode()]
 
