@@ -114,6 +114,19 @@ class LookedUp:
         self.defaults = 0
         self.resting: list[str] = []
 
+    def found(self, source: str) -> None:
+        """Counts an entity that came from `source`."""
+        self.sources[source] = self.sources.get(source, 0) + 1
+
+    def shares(self) -> dict[str, float]:
+        """Which part of the entities came from where."""
+        total = sum(self.sources.values())
+        return {source: count / total for source, count in self.sources.items()}
+
+    def counts(self) -> dict[str, int]:
+        """What the log and the metrics tell: entities by source, values that are defaults, tiers at rest."""
+        return {**self.sources, "defaulted": self.defaults, "resting": len(self.resting)}
+
     def note(self, row: int, view: str, status: str, columns: list[str]) -> None:
         self.defaulted.append({"row": row, "view": view, "status": status, "columns": columns})
         self.defaults += len(columns)

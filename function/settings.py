@@ -63,7 +63,9 @@ class Settings:
     map_weights = _number(
         "MAP_WEIGHTS", "1: the weights are mapped files; 0: they are read into memory, for disks that others write", 1
     )
-    admin_key = _text("ADMIN_KEY", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off")
+    admin_key = _text(
+        "ADMIN_KEY", "what POST /v1/models and /v1/features must carry as X-Admin-Key; empty: they are off"
+    )
     allow_loaded_processing = _switch(
         "ALLOW_LOADED_PROCESSING", "1: processing.py runs also of models from POST /v1/models and MODEL_URI"
     )

@@ -120,6 +120,6 @@ def check_file(path: Path, view: View) -> None:
     """TableError unless the CSV's head names the view's keys and columns."""
     with path.open(encoding="utf-8", newline="") as file:
         head = next(csv.reader(file), [])
-    expected = [item.name for item in (*view.entity, *view.columns)]
+    expected = [*(key.name for key in view.entity), *(column.name for column in view.columns)]
     if sorted(head) != sorted(expected):
         raise TableError(f"[[features]] file: the head of {path} is {', '.join(head)}; expected {', '.join(expected)}")

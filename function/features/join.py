@@ -84,7 +84,7 @@ class Join:
         told = LookedUp()
         found: dict[str, Any] = {}
         for outcome in outcomes:
-            told.sources[outcome.source] = told.sources.get(outcome.source, 0) + 1
+            told.found(outcome.source)
         told.resting = self.lookup.resting()
         for at, view in enumerate(views):
             _fill(view, outcomes[at * count : (at + 1) * count], found, told)

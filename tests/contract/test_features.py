@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREDICT, INFER = "/v1/models/cards:predict", "/v2/models/cards/infer"
+ONLINE, WRITE = "/get-online-features", "/v1/features/card_stats"
+KEY = {"X-Admin-Key": "sesame"}
 ROW = {"card_id": "c-1", "amount": 100.0}
 KNOWN = {"sum": models.KNOWN_SUM + 100, "same": "AT"}
 UNKNOWN = {"sum": models.DEFAULT_SUM + 100, "same": ""}
@@ -26,7 +28,7 @@ NOT_FOUND = {"row": 1, "view": "card_stats", "status": "NOT_FOUND", "columns": C
 def client(tmp_path_factory: pytest.TempPathFactory) -> Client:
     folder: Path = tmp_path_factory.mktemp("repository")
     models.build(folder)
-    return new_client(folder, "cards", RESULT_CACHE_BYTES="1000000")
+    return new_client(folder, "cards", RESULT_CACHE_BYTES="1000000", ADMIN_KEY=KEY["X-Admin-Key"])
 
 
 def infer_body(keys: list[str], amounts: list[Any], **changes: Any) -> dict[str, Any]:
@@ -176,3 +178,97 @@ def test_a_store_that_nobody_knows(tmp_path: Path) -> None:
     answer = new_client(tmp_path, "cards", FEATURES_URL="ftp://there").post(PREDICT, {"instances": [ROW]})
     assert answer.status == 503
     assert "FEATURES_URL" in answer.error
+
+
+def online(client: Client, **fields: Any) -> dict[str, Any]:
+    answer = client.post(ONLINE, {"entities": {"card_id": ["c-1", "c-2", "nobody"]}} | fields)
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json
+    assert list(found["results"][0]) == ["values", "statuses", "event_timestamps"]
+    return found
+
+
+def test_feasts_own_request(client: Client) -> None:
+    found = online(client, features=["card_stats:mean", "card_stats:country"])
+    assert found["metadata"] == {"feature_names": ["card_id", "mean", "country"]}
+    keys, mean, country = found["results"]
+    assert keys["values"] == ["c-1", "c-2", "nobody"]
+    assert keys["statuses"] == ["PRESENT"] * 3
+    assert set(keys["event_timestamps"]) == {"1970-01-01T00:00:00Z"}
+    assert mean["values"] == [10.25, None, None]
+    assert country["values"] == ["AT", "DE", None]
+    assert country["statuses"] == ["PRESENT", "PRESENT", "NOT_FOUND"]
+    assert country["event_timestamps"][2] == "1970-01-01T00:00:00Z"
+    assert country["event_timestamps"][0].startswith("20")
+
+
+def test_a_models_name_is_a_feature_service(client: Client) -> None:
+    found = online(client, feature_service="cards", full_feature_names=True)
+    assert found["metadata"]["feature_names"] == ["card_id", *(f"card_stats__{name}" for name in COLUMNS)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "part"),
+    [
+        ({}, 400, "either"),
+        ({"features": ["mean"]}, 400, "card_stats:mean_1d"),
+        ({"features": ["other:mean"]}, 404, "there are card_stats"),
+        ({"features": ["card_stats:other"]}, 404, "it has visits"),
+        ({"feature_service": "nobody"}, 404, "nobody"),
+        ({"feature_service": ["cards"]}, 400, "either"),
+        ({"features": ["card_stats:mean"], "entities": {}}, 400, "entities"),
+        ({"features": ["card_stats:mean"], "entities": {"card": ["a"]}}, 400, "are of card_id"),
+        ({"features": ["card_stats:mean"], "entities": {"card_id": "a"}}, 400, "an array of keys"),
+        ({"features": ["card_stats:mean"], "entities": {"card_id": [1]}}, 400, "must be a text"),
+        ({"features": ["card_stats:mean"], "full_feature_names": 1}, 400, "true or false"),
+        ({"features": ["card_stats:mean"], "colour": 1}, 400, "unknown field"),
+    ],
+)
+def test_what_feasts_route_refuses(client: Client, changes: dict[str, Any], status: int, part: str) -> None:
+    answer = client.post(ONLINE, {"entities": {"card_id": ["c-1"]}} | changes)
+    assert (answer.status, part in answer.error) == (status, True), answer.error
+
+
+NEW = {"card_id": "c-9", "mean": 1.5, "visits": 2, "stolen": False, "country": None}
+
+
+def test_new_values_serve_at_once(client: Client) -> None:
+    answer = client.post(WRITE, {"rows": [NEW | {"event_timestamp": "2026-01-02T03:04:05.250Z"}]}, KEY)
+    assert (answer.status, answer.json) == (200, {"view": "card_stats", "rows": 1})
+    assert client.post(PREDICT, {"instances": [{"card_id": "c-9", "amount": 1}]}).json["predictions"] == [
+        {"sum": 4.5, "same": ""}
+    ]
+    found = client.post(ONLINE, {"entities": {"card_id": ["c-9"]}, "features": ["card_stats:mean"]}).json
+    assert found["results"][1]["event_timestamps"] == ["2026-01-02T03:04:05.250Z"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "part"),
+    [
+        (WRITE, {"rows": [NEW]}, {}, 404, "X-Admin-Key"),
+        (WRITE, {"rows": [NEW]}, {"X-Admin-Key": "other"}, 404, "X-Admin-Key"),
+        ("/v1/features/other", {"rows": [NEW]}, KEY, 404, "there are card_stats"),
+        (WRITE, {"rows": []}, KEY, 400, "at least one"),
+        (WRITE, {"rows": [1]}, KEY, 400, "an object is expected"),
+        (WRITE, {"rows": [{"card_id": "a"}]}, KEY, 400, "lacks visits, mean, country, stolen"),
+        (WRITE, {"rows": [NEW | {"visits": 1.5}]}, KEY, 400, "'visits' is 1.5"),
+        (WRITE, {"rows": [NEW | {"mean": 1e39}]}, KEY, 400, "'mean'"),
+        (WRITE, {"rows": [NEW | {"card_id": None}]}, KEY, 400, "'card_id'"),
+        (WRITE, {"rows": [NEW | {"event_timestamp": "now"}]}, KEY, 400, "2026-01-31T12:00:00Z"),
+    ],
+)
+def test_what_is_not_written(
+    client: Client, path: str, body: object, headers: dict[str, str], status: int, part: str
+) -> None:
+    answer = client.post(path, body, headers)
+    assert (answer.status, part in answer.error) == (status, True), answer.error
+
+
+def test_where_the_entities_came_from_is_told(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    answer = client.post(PREDICT, {"instances": [ROW, ROW | {"card_id": "secret-card"}]})
+    assert "features;dur=" in answer.headers["server-timing"]
+    assert 'desc="memory 100%"' in answer.headers["server-timing"]
+    line = capsys.readouterr().out
+    assert json.loads(line)["features"] == {"memory": 2, "defaulted": len(COLUMNS), "resting": 0}
+    assert "secret-card" not in line
