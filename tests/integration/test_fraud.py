@@ -56,7 +56,7 @@ def test_what_the_entity_features_are_worth(client: Client, capsys: pytest.Captu
         told[name] = (roc_auc_score(truth[judged], found), train_fraud.recall(truth[judged], found))
     with capsys.disabled():
         print(
-            f"\nfraud, {judged.sum():,} simulated payments of {CARDS:,} unseen cards, {truth[judged].mean():.2%} by thieves"
+            f"\nfraud, {judged.sum():,} simulated payments of {CARDS:,} unseen cards, {truth[judged].mean():.2%} stolen"
         )
         for name, (area, share) in told.items():
             print(f"  {name}: AUC {area:.3f}, recall at 1 % alarms {share:.3f}")
