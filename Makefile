@@ -9,6 +9,7 @@ RUNS ?= 20
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+ZEROSERVE := $(PY) -m zeroserve
 CONFORMANCE := .cache/venvs/conformance
 
 .DEFAULT_GOAL := help
@@ -23,16 +24,19 @@ $(READY): requirements/dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@# venv brings setuptools before Python 3.12; its .pth file adds a millisecond to the start of every interpreter
 	$(PY) -m pip uninstall --quiet --yes setuptools
+	@# not pip install -e: that needs setuptools, and leaves a .pth file
+	printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$(CURDIR)/$(PY)" "$(CURDIR)/zeroserve/__main__.py" >$(VENV)/bin/zeroserve
+	chmod +x $(VENV)/bin/zeroserve
 	touch $@
 
 prepare: $(READY) ## artifacts of MODEL for this machine
-	$(PY) -m models.prepare $(MODEL)
+	$(ZEROSERVE) prepare "$(MODEL)"
 
-run: $(READY) ## classify a picture in the function inside the Lambda emulator (MODEL=, IMAGE=)
-	$(PY) -m infra.run --model "$(MODEL)" --image "$(IMAGE)"
+run: $(READY) ## ask a model in the function inside the Lambda emulator (MODEL=, IMAGE=)
+	$(ZEROSERVE) run "$(MODEL)" --image "$(IMAGE)"
 
 serve: $(READY) ## the plain HTTP server (MODEL=: a name or a folder, PORT=)
-	@$(PY) -m infra.serve --model "$(MODEL)" --port "$(PORT)"
+	@$(ZEROSERVE) serve "$(MODEL)" --port "$(PORT)"
 
 check: lint ## lint and the unit tests, under a minute
 	$(PY) -m models.prepare digits
@@ -74,8 +78,8 @@ test-hostile: $(READY) ## the attack at length, an hour or so (CASES= of the fuz
 	$(PY) -m tests.hostile.slow || failed=1; \
 	$(PY) -m tests.hostile.soak --cache || failed=1; exit $${failed:-0}
 
-package: $(READY) prepare ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
-	$(PY) -m layer.package "$(MODEL)"
+package: $(READY) ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
+	$(ZEROSERVE) package "$(MODEL)"
 
 image: $(READY) prepare ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
 	$(PY) -m infra.image --model "$(MODEL)" --base-image "$(BASE_IMAGE)"
@@ -124,15 +128,16 @@ format: $(READY) ## let ruff rewrite what it can
 	$(PY) -m ruff format .
 
 lock: ## resolve the requirement files anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/function.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/function.in -o requirements/function.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra lambda --extra server --extra aws --extra cli --extra text --extra features --extra models --extra dev -c requirements/function.txt -o requirements/dev.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra lambda --extra server -c requirements/dev.txt -o requirements/image.txt
+	  --extra aws --extra text --extra features --extra dev -c requirements/function.txt -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/image.in \
+	  -c requirements/dev.txt -o requirements/image.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
 	  --no-deps -c requirements/dev.txt -o requirements/text.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/feast.in -o requirements/feast.txt
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .cache dist build models/*/prepared

@@ -77,11 +77,15 @@ class Exchange:
         self.bytes_in = 0
         self.route, self.inference = "", False
 
-    def ends_with(self, context: Any) -> None:
-        """Takes the deadline from Lambda's context, if there is one."""
+    def ends_with(self, context: object) -> None:
+        """Sets the deadline by Lambda's context, where there is one."""
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         if remaining is not None:
-            self.deadline = self.started + remaining() / 1000 - _RESERVE_S
+            self.ends_within(remaining())
+
+    def ends_within(self, milliseconds: float) -> None:
+        """Sets the deadline: so much time is left of Lambda's invocation."""
+        self.deadline = time.perf_counter() + milliseconds / 1000 - _RESERVE_S
 
     @property
     def trace(self) -> Trace:

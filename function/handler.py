@@ -9,35 +9,29 @@ import time
 _started = time.perf_counter()
 gc.disable()  # nothing to collect before the second request: 3 of 76 ms of a cold start
 
-from function.app import App  # noqa: E402  (the clock starts before our own imports)
+from function.concurrency import Background  # noqa: E402  (the clock starts before our own imports)
+from function.native import malloc, ort_capi  # noqa: E402
+from function.settings import Settings, xray_header  # noqa: E402
+
+SETTINGS = Settings(os.environ)
+INIT = SETTINGS.initialization_type
+(malloc.return_large_buffers if INIT == "lambda-managed-instances" else malloc.grow_in_large_steps)()
+if INIT == "on-demand" and SETTINGS.load_in_init:
+    Background(ort_capi.get_library)  # 14 ms, mostly without the GIL: they pass while the rest is imported
+
+from function.app import App  # noqa: E402
 from function.errors import PredictError  # noqa: E402
 from function.events import direct, http_event  # noqa: E402
 from function.exchange import Exchange  # noqa: E402
 from function.messages import Request, error_response  # noqa: E402
-from function.native import malloc  # noqa: E402
 from function.observability import telemetry  # noqa: E402
-from function.settings import Settings, xray_header  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-APP = App(Settings(os.environ))
-if APP.settings.initialization_type == "lambda-managed-instances":
-    malloc.return_large_buffers()
-else:
-    malloc.grow_in_large_steps()
-if APP.settings.initialization_type != "on-demand":
-    APP.inference.models.get(APP.settings.model_name).warm()  # INIT is not on a request's clock here
-    if APP.settings.initialization_type == "lambda-managed-instances":
-        from function.engine.idle import Idle
-
-        APP.inference.idle = Idle()
-    if APP.settings.initialization_type == "snap-start":
-        from function.engine import snapstart
-
-        snapstart.register(APP.inference.models)
-
+APP = App(SETTINGS)
+APP.inference.initialise(INIT)
 _init_ms = (time.perf_counter() - _started) * 1000
 _cold = True
 
@@ -56,9 +50,8 @@ def handler(event: Any, context: Any) -> Any:
         if records.accepts(event):
             return records.answer_records(APP, event, context, cold=cold)
     # 2. Unwrap the request and answer it.
-    request_id = getattr(context, "aws_request_id", None)
-    request, source = Request("", "", {}, {}, b""), "http" if adapter else "direct"
-    exchange = Exchange(request, source, request_id, xray=xray_header(), cold=cold)
+    source, request_id = "http" if adapter else "direct", getattr(context, "aws_request_id", None)
+    exchange = Exchange(Request("", "", {}, {}, b""), source, request_id, xray=xray_header(), cold=cold)
     exchange.ends_with(context)
     try:
         exchange.request = adapter[0](event) if adapter else direct.to_request(event, APP.settings.model_name)
@@ -69,12 +62,9 @@ def handler(event: Any, context: Any) -> Any:
     exchange.phases = {"init": _init_ms} | exchange.phases
     telemetry.finish(exchange)
     # 4. Wrap the response; one that cannot leave becomes an error here.
-    answer: Any
-    if adapter:
-        answer = adapter[1](event, exchange.response)
-    else:
+    if not adapter:
         exchange.response = direct.limited(exchange.response, http_event.LAMBDA_LIMIT)
-        answer = exchange.response.body
+    answer: Any = adapter[1](event, exchange.response) if adapter else exchange.response.body
     # 5. Tell the log.
     telemetry.report(APP.settings, exchange, answer["statusCode"] if adapter else None)
     return answer

@@ -52,6 +52,28 @@ class Inference:
         self._join_lock = threading.Lock()
         self.idle: Idle | None = None  # of a process that gives memory back while nobody asks
 
+    def initialise(self, kind: str) -> None:
+        """What Lambda's INIT of that kind (AWS_LAMBDA_INITIALIZATION_TYPE) does for the requests to come.
+
+        On demand a request is there already: the load begins, and nobody waits for it; a failure is told to the first
+        inference. PredictError where the model is loaded ahead and cannot be.
+        """
+        name = self.settings.model_name
+        if kind == "on-demand":
+            # S3 is asked only by those who need an answer of it.
+            if self.settings.load_in_init and not self.settings.model_uri:
+                self.models.begin(name)
+            return
+        self.models.get(name).warm()  # INIT is not on a request's clock
+        if kind == "lambda-managed-instances":
+            from function.engine.idle import Idle
+
+            self.idle = Idle()
+        if kind == "snap-start":
+            from function.engine import snapstart
+
+            snapstart.register(self.models)
+
     def metadata(self, parameters: Mapping[str, str]) -> Metadata:
         """The model that a path names, else the default one; PredictError as `Models.metadata`."""
         return self.models.metadata(parameters.get("model", self.settings.model_name))

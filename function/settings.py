@@ -46,11 +46,25 @@ def _whole_number(name: str, text: str) -> int:
     return int(text)
 
 
-class Settings:
-    """The variables as values. Read once; `environ` is injected so that tests need no process of their own.
+class _Rows:
+    """Variables as values. Read once; `environ` is injected so that tests need no process of their own.
 
     The rows are class attributes, in whose place each instance has the values.
     """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """PredictError (UNAVAILABLE) when a variable cannot be read as what it should be."""
+        for field, variable in vars(type(self)).items():
+            if isinstance(variable, Variable):
+                text = environ.get(variable.name) or variable.default
+                object.__setattr__(self, field, variable.read(variable.name, text))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings are frozen; set {name.upper()} before the process starts")
+
+
+class Settings(_Rows):
+    """What the function itself goes by, under Lambda and in a server."""
 
     model_repository = _text(
         "MODEL_REPOSITORY", "folder of model folders, each prepared", os.path.join(_HERE, "models")
@@ -74,6 +88,9 @@ class Settings:
     )
     memory_limit_bytes = _number(
         "MEMORY_LIMIT_BYTES", "memory that the process may have; 0: Lambda's figure, or the cgroup's limit"
+    )
+    load_in_init = _number(
+        "LOAD_IN_INIT", "1: MODEL_NAME begins to load when Lambda starts the function; 0: with a request", 1
     )
     queue_size = _number("QUEUE_SIZE", "server: requests that may wait for a thread; more are answered 503", 64)
     model_uri = _text("MODEL_URI", "s3://bucket/key/ of one published model, fetched as MODEL_NAME; empty: none")
@@ -115,19 +132,32 @@ class Settings:
         "AWS_LAMBDA_INITIALIZATION_TYPE", "all but on-demand: load and warm the model at import", "on-demand"
     )
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """PredictError (UNAVAILABLE) when a variable cannot be read as what it should be."""
-        for field, variable in FIELDS.items():
-            text = environ.get(variable.name) or variable.default
-            object.__setattr__(self, field, variable.read(variable.name, text))
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"settings are frozen; set {name.upper()} before the process starts")
+class RuntimeSettings(_Rows):
+    """What the runtime client has to know, before and beside the function."""
 
-
-FIELDS: dict[str, Variable] = {field: row for field, row in vars(Settings).items() if isinstance(row, Variable)}
+    runtime_client = _text("RUNTIME_CLIENT", "awslambdaric: AWS's own runtime client instead of ours", "zeroserve")
+    # Set by AWS Lambda:
+    runtime_api = _text("AWS_LAMBDA_RUNTIME_API", "host:port, where events come from")
+    max_concurrency = _text("AWS_LAMBDA_MAX_CONCURRENCY", "on Managed Instances, which need AWS's own runtime client")
+    log_format = _text("AWS_LAMBDA_LOG_FORMAT", "JSON or Text: how a failure of the function is logged", "Text")
+    log_descriptor = _text("_LAMBDA_TELEMETRY_LOG_FD", "descriptor for records of the log; empty: standard output")
+    log_group_name = _text("AWS_LAMBDA_LOG_GROUP_NAME", "told to the handler")
+    log_stream_name = _text("AWS_LAMBDA_LOG_STREAM_NAME", "told to the handler")
+    function_version = _text("AWS_LAMBDA_FUNCTION_VERSION", "told to the handler")
+    function_name = Settings.function_name
+    function_memory_mb = Settings.function_memory_mb
+    initialization_type = Settings.initialization_type
 
 
 def xray_header() -> str | None:
     """The X-Ray header of the invocation that runs now: the one variable that Lambda sets anew each time."""
     return os.environ.get("_X_AMZN_TRACE_ID")
+
+
+def set_xray_header(header: str | None) -> None:
+    """What a runtime client does for each invocation."""
+    if header:
+        os.environ["_X_AMZN_TRACE_ID"] = header
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)

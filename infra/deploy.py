@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.packages import Bucket, DeployError, check_taken
 from infra.rie import ROOT
 from layer.package import PYTHON_VERSION
+from layer.stage import WRAPPER
 from layer.wheels import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def _environment(plan: Plan, before: dict[str, Any]) -> dict[str, dict[str, str]
             f"the variables of the function {plan.name} cannot be read, and would be lost: {problem.get('Message')}; "
             "deploy with credentials that may decrypt them (kms:Decrypt on the function's key)"
         )
-    return {"Variables": environment.get("Variables", {}) | {"MODEL_NAME": plan.model}}
+    wrapper = {"AWS_LAMBDA_EXEC_WRAPPER": f"/opt/{WRAPPER}"}  # of the layer
+    return {"Variables": wrapper | environment.get("Variables", {}) | {"MODEL_NAME": plan.model}}
 
 
 def _create(functions: Any, settings: dict[str, Any]) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # RIE cuts a longer event without a word; it is also the longest answer that Lambda and RIE let through.
 EVENT_LIMIT = 6 * 1024 * 1024 + 100
 
+# Arguments of the interpreter that runs a handler: by our own runtime client, or by AWS's.
+BOOTSTRAP = ("-S", "-c", "from function.bootstrap import main; main()")
+AWSLAMBDARIC = ("-m", "awslambdaric")
+
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -36,7 +40,7 @@ class EmulatorError(RuntimeError):
 class Emulator:
     """A Lambda function in the real runtime emulator, from `with` to the end of its block.
 
-    The function is Python's `handler` under awslambdaric, or with `command` any program that speaks the runtime API.
+    The function is Python's `handler` under `client`, or with `command` any program that speaks the runtime API.
 
     As on Lambda, the function is imported at the first invocation. `env` is added to (and wins over)
     the small environment that Lambda gives a function; nothing else of this process's reaches it.
@@ -54,12 +58,15 @@ class Emulator:
         python: str = sys.executable,
         log: Path | None = None,
         *,
+        client: Sequence[str] = BOOTSTRAP,
         command: Sequence[str] = (),
     ) -> None:
-        self._runtime = list(command) or [python, "-m", "awslambdaric", handler]
+        self._runtime = list(command) or [python, *client, handler]
         self._rie = rie.ensure()
         self._cwd = cwd
         self._env = _function_environment(cwd) | dict(env)
+        if "-S" in client and not command:
+            self._env["PYTHONPATH"] = python_path(self._env.get("PYTHONPATH", ""))
         self._log_path = log
         self._lock = threading.Lock()
 
@@ -214,6 +221,12 @@ class Emulator:
         state = "" if code is None else f" (exit code {code})"
         tail = "\n".join(self.log_text().splitlines()[-20:])
         return f"{problem}{state}. The end of its log:\n{tail}"
+
+
+def python_path(*folders: str) -> str:
+    """PYTHONPATH with these folders, and with this environment's packages, which `site` would find."""
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    return os.pathsep.join(filter(None, [*folders, *packages]))
 
 
 def _function_environment(cwd: Path) -> dict[str, str]:

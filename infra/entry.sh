@@ -15,7 +15,9 @@ sys.exit(connection.getresponse().status >= 500)'
   ;;
 esac
 
+# Without `site` and `runpy` (-S, -c) the interpreter is ready 5 ms sooner.
+run='from function.bootstrap import main; main()'
 if [ -n "${AWS_LAMBDA_RUNTIME_API:-}" ]; then
-  exec python3 -m awslambdaric "$@"
+  exec python3 -S -c "$run" "$@"
 fi
-exec aws-lambda-rie --runtime-interface-emulator-address "0.0.0.0:${PORT:-8080}" python3 -m awslambdaric "$@"
+exec aws-lambda-rie --runtime-interface-emulator-address "0.0.0.0:${PORT:-8080}" python3 -S -c "$run" "$@"

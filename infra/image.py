@@ -82,7 +82,7 @@ def identity(tool: Sequence[str], tag: str) -> str:
 def build(model: str, base_image: str = "", platform: str = "", tag: str = "") -> str:
     """Builds the image of a prepared model; returns its name and identity. ImageError, after the tool's own words."""
     if not (ROOT / "models" / model / "prepared").is_dir():
-        raise ImageError(f"models/{model} is not prepared; run: python -m models.prepare {model}")
+        raise ImageError(f"models/{model} is not prepared; run: zeroserve prepare {model}")
     tool, tag = builder(), tag or f"zeroserve:{model}"
     command = build_command(tool, model, base_image, platform, tag)
     if status := subprocess.run(command, cwd=ROOT, check=False).returncode:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from function.settings import VERSION
-from infra import image
+from infra import image, wheel
 from infra.image import ImageError
 from infra.rie import ROOT
 from layer import bytecode, package
@@ -73,8 +73,13 @@ def container(release: Release) -> list[str]:
     return [image.build(release.models[0], release.base_image, tag=f"zeroserve:{VERSION}")]
 
 
+def installable(_: Release) -> list[str]:
+    """The wheel, which has the command and all that it needs."""
+    return [wheel.build_wheel(str(DIST))]
+
+
 # Each writes into DIST, or tells where else it is, and returns what to tell.
-STEPS = {"zips": zips, "image": container}
+STEPS = {"zips": zips, "wheel": installable, "image": container}
 
 
 def write_checksums(folder: Path) -> list[str]:

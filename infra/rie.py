@@ -11,8 +11,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / ".cache" / "rie"
+from models import places
+
+ROOT = places.ROOT
+CACHE = places.cache() / "rie"
 REQUIREMENTS = ROOT / "requirements" / "rie.txt"
 
 # By `uname -m`. Both names of 64-bit ARM occur on Linux.
@@ -28,24 +30,31 @@ class RieError(RuntimeError):
     """The emulator cannot be had; the message says why and what to type next."""
 
 
+def present(cache: Path = CACHE) -> Path | None:
+    """The verified binary where it is in `cache` already; RieError when this machine can have none."""
+    architecture = _architecture()
+    binary = cache / f"aws-lambda-rie-{architecture}"
+    return binary if os.access(binary, os.X_OK) and _sha256(binary.read_bytes()) == _SHA256[architecture] else None
+
+
 def ensure(cache: Path = CACHE) -> Path:
     """Return the path of the verified emulator binary for this machine, fetching it when needed.
 
     A binary in `cache` whose sha256 is right is used as it is; a damaged one is replaced.
     Raises RieError when the machine has no emulator, pip cannot fetch it, or its checksum is wrong.
     """
+    if found := present(cache):
+        return found
     architecture = _architecture()
     binary = cache / f"aws-lambda-rie-{architecture}"
-    if os.access(binary, os.X_OK) and _sha256(binary.read_bytes()) == _SHA256[architecture]:
-        return binary
     print("Fetching the Lambda emulator (8 MB) with pip ...", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         wheel = _download(Path(folder))
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(f"samcli/local/rapid/{binary.name}")
-    if (found := _sha256(content)) != _SHA256[architecture]:
+    if (digest := _sha256(content)) != _SHA256[architecture]:
         raise RieError(
-            f"{wheel.name} holds a {binary.name} with sha256 {found}, expected {_SHA256[architecture]}. "
+            f"{wheel.name} holds a {binary.name} with sha256 {digest}, expected {_SHA256[architecture]}. "
             "The pins in infra/rie.py and requirements/rie.txt belong together: restore both files"
         )
     _write(binary, content)

@@ -9,17 +9,25 @@ import argparse
 import os
 import shlex
 import socket
+import subprocess
 import sys
+import tempfile
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote
 
-from infra import processes
-from models import manifest, prepare
+from infra import processes, requests
+from models import manifest, places, prepare
+from models.example import FILE
 from models.manifest import HERE, ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from models.manifest import Manifest
 
+START_SECONDS = 60.0
 HOST = "127.0.0.1"  # of function.server, unless it is told otherwise
 
 
@@ -29,7 +37,7 @@ class ServeError(Exception):
 
 def free_port(text: str, model: str) -> int:
     """The port to listen on, 0 for any; ServeError when it is none or cannot be had."""
-    again = f"make serve MODEL={shlex.quote(model)} PORT="
+    again = f"zeroserve serve {shlex.quote(model)} --port "
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise ServeError(f"PORT is {text!r}, a number from 0 (any free one) to 65535 is expected; run: {again}8080")
     if text == "0":
@@ -45,13 +53,13 @@ def free_port(text: str, model: str) -> int:
     return int(text)
 
 
-def ready_model(name: str) -> Manifest:
+def ready_model(name: str, *, quiet: bool = False) -> Manifest:
     """The model of a folder in models/ or anywhere, prepared for this machine; ServeError says what it lacks."""
     try:
         folder = manifest.folder_of(name)
     except ManifestError as error:
-        raise ServeError(f"{error}; run: make serve MODEL=digits") from error
-    again = f"make serve MODEL={shlex.quote(name)}"
+        raise ServeError(f"{error}; run: zeroserve list") from error
+    again = f"zeroserve serve {shlex.quote(name)}"
     try:
         model = manifest.read(folder)
     except ManifestError as error:
@@ -62,7 +70,9 @@ def ready_model(name: str) -> Manifest:
             raise ServeError(f"{found}; set name = {folder.name!r} in its model.toml, then run: {again}")
         raise ServeError(f"{found}; run: {shlex.join(['mv', '-T', str(folder), str(folder.parent / model.name)])}")
     try:
-        print("\n".join(prepare.prepare(model)))
+        lines = prepare.prepare(model, emulate=folder.parent == places.EMBEDDED)
+        if not quiet:
+            print("\n".join(lines))
     except ManifestError as error:
         # Some of its messages name the command themselves.
         raise ServeError(f"{error}" if "; run: " in str(error) else f"{error}; mend it, then run: {again}") from error
@@ -78,16 +88,54 @@ def introduce(model: Manifest, port: int) -> str:
     lines = [f"serving {model.name} from {model.folder} at {url}{where}"]
     if model.image:
         lines.append(f"  curl --data-binary @PICTURE '{url}/classify?top_k=3'     # a JPEG, PNG or WebP file")
+    if (model.folder / FILE).is_file():
+        lines.append(f"  {requests.curl_lines(model, url)[0]}")
     lines.append("  curl " + shlex.quote(f"{url}/v2/models/{quote(model.name)}"))
     return "\n".join(lines)
+
+
+def command(port: int) -> list[str]:
+    """What starts the server."""
+    return [sys.executable, "-m", "function.server", "--port", str(port)]
+
+
+def environment(model: Manifest) -> dict[str, str]:
+    """This process's, in which the server finds the model."""
+    return os.environ | {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
 
 
 def become_server(model: Manifest, port: int) -> NoReturn:
     """function.server in the place of this process, so that signals and the exit status are its own."""
     print(introduce(model, port), flush=True)
-    environ = os.environ | {"MODEL_REPOSITORY": str(model.folder.parent), "MODEL_NAME": model.name}
-    command = [sys.executable, "-m", "function.server", "--port", str(port)]
-    os.execve(command[0], command, environ)  # noqa: S606  (a fixed command, without a shell)
+    line = command(port)
+    os.execve(line[0], line, environment(model))  # noqa: S606  (a fixed command, without a shell)
+
+
+@contextmanager
+def running(model: Manifest) -> Iterator[str]:
+    """The URL of a server beside this process, from `with` to the end of its block; ServeError when it ends at once."""
+    port = processes.free_port()
+    url = f"http://{HOST}:{port}"
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command(port), env=environment(model), stdout=log, stderr=log) as child,
+    ):
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _listens(port):
+                if child.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    said = log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                    raise ServeError(f"the server did not start: {said[-1]}")
+                time.sleep(0.02)
+            yield url
+        finally:
+            child.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def main() -> int:

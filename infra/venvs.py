@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-CACHE = ROOT / ".cache" / "venvs"
+from models import places
+
+ROOT = places.ROOT
+CACHE = places.cache() / "venvs"
 
 
 def ensure(name: str) -> Path:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TIME = (1980, 1, 1, 0, 0, 0)  # the oldest that the format knows
-_MODE = 0o100644 << 16  # Lambda's user must be able to read them; nothing here is executed as a program
+_MODE, _PROGRAM = 0o100644 << 16, 0o100755 << 16  # Lambda's user must be able to read them
 
 
 def write_zip(target: Path, folder: Path) -> int:
@@ -20,8 +20,9 @@ def write_zip(target: Path, folder: Path) -> int:
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(name, _TIME)
-            entry.external_attr, entry.compress_type, entry.create_system = _MODE, zipfile.ZIP_DEFLATED, 3
             content = (folder / name).read_bytes()
+            mode = _PROGRAM if content.startswith(b"#!") else _MODE
+            entry.external_attr, entry.compress_type, entry.create_system = mode, zipfile.ZIP_DEFLATED, 3
             size += len(content)
             archive.writestr(entry, content)
     temporary.replace(target)

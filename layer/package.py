@@ -50,6 +50,7 @@ def build(
         for architecture in architectures:
             folder = Path(name, architecture)
             stage.layer(folder / "python", architecture, python_version, python, models)
+            stage.wrapper(folder)
             path = target / f"layer-{architecture}.zip"
             sizes[path.name] = write_zip(path, folder)
             lines.append(_line(path, sizes[path.name]) + f"  Python {python_version}")

@@ -32,6 +32,7 @@ def main() -> None:
             print("\n".join(stage.function(arguments.out, [arguments.model], python)))
         else:
             stage.layer(arguments.out / "python", arguments.architecture, PYTHON_VERSION, python, [arguments.model])
+            stage.wrapper(arguments.out)
         if not python:
             print(bytecode.missing(PYTHON_VERSION))
     except (BytecodeError, ManifestError, RequirementError, RuleError, WheelError, stage.StageError) as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SERVER_ONLY = ("asgi.py", "server")
 TASK_ROOT = "/var/task"
 LAYER_ROOT = "/opt/python"
+WRAPPER = "zeroserve-bootstrap"  # in /opt; AWS_LAMBDA_EXEC_WRAPPER names it
 
 
 class StageError(Exception):
@@ -41,7 +42,7 @@ def function(target: Path, models: Sequence[str], python: str | None, *, server:
 
 def _model(repository: Path, name: str) -> str:
     model = manifest.read(manifest.folder_of(name))
-    command = f"python -m models.prepare {name}"
+    command = f"zeroserve prepare {name}"
     try:
         document = json.loads((model.prepared / "model.json").read_bytes())
     except FileNotFoundError:
@@ -55,6 +56,12 @@ def _model(repository: Path, name: str) -> str:
     if alike:
         (target / ALIKE).write_text(json.dumps(alike) + "\n", encoding="utf-8")
     return f"{model.name}: {', '.join(sorted(path.parent.name for path in target.glob('*/artifact.json')))}"
+
+
+def wrapper(target: Path) -> None:
+    """Puts the program that starts our runtime client on Lambda into `target`, which becomes /opt."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "layer" / WRAPPER, target)
 
 
 def _alike(prepared: Path) -> list[str]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layer import package
+from infra.emulator import AWSLAMBDARIC
+from layer import package, stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,16 @@ RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 
 @dataclass(frozen=True)
 class Packaged:
-    """Arguments for infra.emulator.Emulator: Emulator(cwd=p.cwd, env=p.env, python=p.python)."""
+    """Arguments for infra.emulator.Emulator: Emulator(cwd=p.cwd, env=p.env, command=p.command(handler))."""
 
     cwd: Path
     env: dict[str, str]
     python: str
+    wrapper: str  # what AWS_LAMBDA_EXEC_WRAPPER names
+
+    def command(self, handler: str = "function.handler.handler") -> list[str]:
+        """What Lambda runs."""
+        return [self.wrapper, self.python, *AWSLAMBDARIC, handler]
 
 
 def unpack(target: Path, models: Sequence[str] = ("digits",)) -> Packaged:
@@ -48,7 +54,9 @@ def unpack(target: Path, models: Sequence[str] = ("digits",)) -> Packaged:
     _copy_runtime_client(runtime / "lib" / f"python{version}" / "site-packages")
     paths = [str(target / "var" / "task"), str(target / "opt" / "python")]
     env = {"PYTHONPATH": ":".join(paths), "PYTHONNOUSERSITE": "1", "LAMBDA_TASK_ROOT": paths[0]}
-    return Packaged(Path(paths[0]), env, str(runtime / "bin" / "python"))
+    wrapper = target / "opt" / stage.WRAPPER
+    wrapper.chmod(0o755)  # zipfile leaves it out
+    return Packaged(Path(paths[0]), env, str(runtime / "bin" / "python"), str(wrapper))
 
 
 def _copy_runtime_client(site_packages: Path) -> None:

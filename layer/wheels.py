@@ -9,8 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / ".cache" / "wheels"
+from models import places
+
+ROOT = places.ROOT
+CACHE = places.cache() / "wheels"
 
 # Lambda's runtimes since Python 3.12 are Amazon Linux 2023, glibc 2.34; no newer wheel tag may be asked for.
 _GLIBC = (34, 31, 28, 27, 26, 24, 17)

@@ -1,6 +1,6 @@
 """One artifact for the CPU this process runs on; run by `models.prepare`, for other CPUs under qemu-user.
 
-    python -m models.build_artifact RAW.onnx FOLDER FAMILY GOLDEN.json
+    python -m models.build_artifact RAW.onnx FOLDER FAMILY GOLDEN.json [--linked]
 
 ORT writes the optimised graph and, beside it, the weights in one file that it maps into memory when it loads it:
 `session.optimized_model_external_initializers_file_name`, onnxruntime_session_options_config_keys.h.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from function.engine import golden
 from function.engine.artifact import GRAPH, PORTABLE, optimise_level
@@ -43,14 +44,18 @@ def build(raw: Path, folder: Path, family: str) -> None:
     onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
 
 
-def check(folder: Path, family: str, expected: dict[str, list[float]]) -> None:
-    """Runs the golden input as `function/` would; SystemExit when the answer is not the raw model's."""
+def check(folder: Path, family: str, expected: dict[str, Any]) -> None:
+    """Runs the golden input as `function/` would; SystemExit when the answer is not the raw model's.
+
+    `expected`: `outputs`, the raw model's answer, and `example`, the sizes of the input.
+    """
     session = Session(str(folder / GRAPH), optimise=optimise_level(family), threads=1)
-    got = golden.answer(session.run(golden.inputs(session.inputs)))
-    if difference := golden.difference(expected, got):
+    got = golden.answer(session.run(golden.inputs(session.inputs, example=expected["example"])))
+    if difference := golden.difference(expected["outputs"], got):
         raise SystemExit(f"the {family} artifact does not answer as the raw model does: {difference}")
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    if "--linked" not in sys.argv:  # else the graph is there already, with weights too large to write again
+        build(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
     check(Path(sys.argv[2]), sys.argv[3], json.loads(Path(sys.argv[4]).read_text()))

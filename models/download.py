@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
     from io import FileIO
 
-    from models.manifest import File
+    from models.pinned import File
 
 CHUNK = 1 << 18
 SLOWEST = 1024  # bytes per second; a source slower than this is given up like one that hangs

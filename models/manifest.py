@@ -5,34 +5,20 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from function.tensor import DATATYPES
-from models import declared, feature_views
+from models import declared, example, feature_views, places
+from models.pinned import External, File
 from models.table import TableError, make
 
-HERE = Path(__file__).parent
+HERE = places.EMBEDDED
+Row = TypeVar("Row")
 LARGEST_SIDE = 16384  # pixels; PNG and JPEG end at 65,535
 
 
 class ManifestError(Exception):
     """A model folder that cannot be used; the message names the field and what it should be."""
-
-
-@dataclass(frozen=True)
-class File:
-    """The raw ONNX file: `sources` are URLs to pull it from; empty when it lies in the folder already."""
-
-    name: str
-    bytes: int
-    sha256: str
-    sources: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise ManifestError(f"[file] sha256 is {self.sha256!r}; 64 lower-case hexadecimal digits are expected")
-        if "/" in self.name or self.bytes < 1:
-            raise ManifestError("[file] name must be a file of this folder, and bytes its size")
 
 
 @dataclass(frozen=True)
@@ -102,6 +88,8 @@ class Manifest:
     outputs: list[TensorSpec]
     labels: list[str]
     image: Image | None
+    external: list[External] = field(default_factory=list)
+    example: dict[str, example.Example] = field(default_factory=dict)
     missing: str = ""
     table: declared.Table | None = None
     text: declared.Text | None = None
@@ -125,11 +113,17 @@ class Manifest:
 
 def folder_of(model: str) -> Path:
     """The folder for a name in this repository or a path to one that holds a model.toml."""
-    for folder in (HERE / model, Path(model)):
+    for folder in (places.repository() / model, places.embedded(model), Path(model)):
         if (folder / "model.toml").is_file():
             return folder.resolve()
-    known = ", ".join(sorted(path.parent.name for path in HERE.glob("*/model.toml")))
+    known = ", ".join(names())
     raise ManifestError(f"{model!r} is neither a model here ({known}) nor a folder with a model.toml")
+
+
+def names() -> list[str]:
+    """The models of the repository, and those that come with the code."""
+    folders = {places.repository(), places.EMBEDDED}
+    return sorted({path.parent.name for folder in folders for path in folder.glob("*/model.toml")})
 
 
 def read(folder: Path) -> Manifest:
@@ -142,7 +136,7 @@ def read(folder: Path) -> Manifest:
             raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
         image = document.get("image")
-        inputs, outputs = _rows(document, "inputs"), _rows(document, "outputs")
+        inputs, outputs = _rows(document, "inputs", TensorSpec), _rows(document, "outputs", TensorSpec)
         sent = declared.sent(document, folder, inputs, outputs)
         if "features" in document:
             sent["features"] = feature_views.read(document, folder, inputs, sent)
@@ -156,6 +150,8 @@ def read(folder: Path) -> Manifest:
                 "file": make(File, "[file] ", document.get("file", {})),
                 "inputs": inputs,
                 "outputs": outputs,
+                "external": _rows(document, "external", External),
+                "example": example.read(document.get("example", {}), inputs),
                 "labels": labels,
                 "image": make(Image, "[image] ", image) if image is not None else None,
             },
@@ -168,11 +164,11 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def _rows(document: dict[str, Any], name: str) -> list[TensorSpec]:
+def _rows(document: dict[str, Any], name: str, kind: type[Row]) -> list[Row]:
     rows = document.get(name, [])
     if not isinstance(rows, list):
         raise ManifestError(f"{name} should be tables, each under [[{name}]]")
-    return [make(TensorSpec, f"[[{name}]] ", row) for row in rows]
+    return [make(kind, f"[[{name}]] ", row) for row in rows]
 
 
 def _check_image(manifest: Manifest) -> None:

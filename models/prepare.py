@@ -1,6 +1,6 @@
 """Raw ONNX -> what `function/` loads: one artifact for each CPU family and a portable one.
 
-python -m models.prepare digits mobilenetv2 path/to/folder
+zeroserve prepare digits mobilenetv2 path/to/folder
 """
 
 from __future__ import annotations
@@ -21,33 +21,42 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from function.engine.artifact import PORTABLE
+from function.engine.artifact import GRAPH, PORTABLE
 from function.engine.repository import FORMAT
-from function.native import cpu
 from function.native.ort_capi import get_library
-from models import extras, graphs, manifest, raw, record
-from models.files import exchange, sync
+from models import emulators, extras, graphs, manifest, raw, record
+from models.files import exchange, link, sync
 from models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-# A CPU of each family to play under qemu-user; its x86 CPUs have no AVX-512 (qemu 10).
-EMULATED = {"x86_64": {"avx2": ("qemu-x86_64", "-cpu", "Haswell")}}
+# Bytes of weights beside the graph from which on the portable artifact alone is made, over the very same files: their
+# layout hardly matters beside their size, and writing them twice more takes minutes.
+LARGE = 256 << 20
 
 
-def prepare(model: Manifest, *, force: bool = False) -> list[str]:
+def prepare(model: Manifest, *, force: bool = False, emulate: bool = True) -> list[str]:
     """Builds model.prepared unless it is up to date; returns one line for each artifact, saying what was done.
 
+    Without `emulate` only for the CPU of this machine, which is enough to serve it here and takes no minutes.
     ManifestError when the raw file is missing, is not the pinned one or has other tensors than model.toml says.
     """
     with _alone(model.folder) as lock:
-        emulators, lines = _emulators()
-        fingerprint = _fingerprint(model, sorted(emulators))
-        if not force and _up_to_date(model, fingerprint):
+        families, lines = ({PORTABLE: ()}, []) if is_large(model) else emulators.available()
+        complete = fingerprint = _fingerprint(model, sorted(families))
+        if not emulate:
+            families, lines = {family: emulator for family, emulator in families.items() if not emulator}, []
+            fingerprint = _fingerprint(model, sorted(families))
+        if not force and _up_to_date(model, {fingerprint, complete}):
             return [f"{model.name}: {model.prepared} is up to date"]
-        return lines + _build(model, emulators, fingerprint, lock)
+        return lines + _build(model, families, fingerprint, lock)
+
+
+def is_large(model: Manifest) -> bool:
+    """Whether the weights beside the graph are so large that they are linked instead of written anew."""
+    return sum(external.bytes for external in model.external) >= LARGE
 
 
 @contextmanager
@@ -61,17 +70,17 @@ def _alone(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _up_to_date(model: Manifest, fingerprint: str) -> bool:
+def _up_to_date(model: Manifest, fingerprints: set[str]) -> bool:
     """Whether a build would give what is there already; a damaged file is mended by building again."""
     try:
         document = json.loads((model.prepared / "model.json").read_bytes())
         folders = {model.prepared / family for family in document["families"]} | set(model.prepared.glob("*/"))
-        return document["fingerprint"] == fingerprint and not any(map(record.problem, folders))
+        return document["fingerprint"] in fingerprints and not any(map(record.problem, folders))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: str, lock: int) -> list[str]:
+def _build(model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: str, lock: int) -> list[str]:
     """Builds everything beside model.prepared and puts it there in the end; returns a line for each artifact."""
     lines, built, expected = [], [], raw.answer(model)
     for left_over in model.folder.glob(".prepare-*"):  # of a build that was killed
@@ -80,27 +89,42 @@ def _build(model: Manifest, emulators: dict[str, tuple[str, ...]], fingerprint: 
         target = Path(temporary, "prepared")
         target.mkdir()
         golden_file = Path(temporary, "golden.json")
-        golden_file.write_text(json.dumps(expected))
-        with tqdm(emulators.items(), desc=f"prepare {model.name}", unit="artifact", disable=None) as progress:
+        golden_file.write_text(json.dumps({"outputs": expected, "example": raw.examples(model)}))
+        with tqdm(
+            families.items(),
+            desc=f"prepare {model.name}",
+            unit="artifact",
+            disable=None if any(families.values()) else True,
+        ) as progress:
             for family, emulator in progress:
                 progress.set_postfix_str(family)
                 folder = target / family
                 folder.mkdir()
+                if is_large(model):
+                    _link(model, folder)
                 arguments = (model.path, folder, family, golden_file)
-                if failure := _run(lock, *emulator, sys.executable, "-m", "models.build_artifact", *arguments):
+                how = ["--linked"] if is_large(model) else []
+                if failure := _run(lock, *emulator, sys.executable, "-m", "models.build_artifact", *arguments, *how):
                     if not emulator:
                         raise ManifestError(f"building {family} failed: {failure}")
                     shutil.rmtree(folder)  # an old qemu-user, say, that has no AVX2
                     lines.append(f"{model.name}: {family} left out: {failure}; the portable artifact serves there")
                     continue
                 built.append(family)
-                size = sum(path.stat().st_size for path in folder.iterdir())
+                size = sum(path.stat().st_size for path in folder.rglob("*"))
                 lines.append(f"{model.name}: {family} built, {size / 1e6:.1f} MB")
         shared = _write_shared(model, target, fingerprint, built)
         for family in built:
             record.write(model, target / family, family, shared, expected)
         _replace(model.prepared, target, Path(temporary, "old"))
     return lines
+
+
+def _link(model: Manifest, folder: Path) -> None:
+    """The raw graph and its weights as an artifact."""
+    link(model.path, folder / GRAPH)
+    for each in model.external:
+        link(model.folder / each.name, folder / each.name)
 
 
 def _replace(current: Path, new: Path, old: Path) -> None:
@@ -122,29 +146,13 @@ def _replace(current: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _emulators() -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Family -> the command that plays its CPU (empty for this one's), and a line for each family left out."""
-    machine, here = os.uname().machine, cpu.family(cpu.flags())
-    found: dict[str, tuple[str, ...]] = {PORTABLE: ()}
-    left_out = []
-    for family in cpu.FAMILIES:
-        emulator = EMULATED.get(machine, {}).get(family)
-        if family == here:
-            found[family] = ()
-        elif emulator and shutil.which(emulator[0]):
-            found[family] = emulator
-        elif (family == "neon") == (machine == "aarch64"):
-            reason = f"{emulator[0]} is not installed (Debian: qemu-user)" if emulator else "it needs such a CPU"
-            left_out.append(f"{family} left out: {reason}; the portable artifact serves there")
-    return found, left_out
-
-
 def _fingerprint(model: Manifest, families: list[str]) -> str:
     """Changes whenever building again would give something else."""
-    digest = hashlib.sha256(repr((FORMAT, get_library().version, families, model.file.sha256, model.labels)).encode())
+    pinned = (model.file.sha256, model.labels, model.external)
+    digest = hashlib.sha256(repr((FORMAT, get_library().version, families, *pinned)).encode())
     for path in (
         model.folder / "model.toml",
-        *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record")),
+        *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record", "example")),
     ):
         digest.update(path.read_bytes())
     for content in extras.files(model).values():
@@ -173,7 +181,9 @@ def _write_shared(model: Manifest, target: Path, fingerprint: str, families: lis
             "image": asdict(model.image) if model.image else None,
             **extras.tables(model),
             "labels": model.labels,
+            "example": raw.examples(model),
             "families": families,
+            "portable_only": is_large(model),
             "fingerprint": fingerprint,
         }
     )

@@ -37,7 +37,7 @@ def publish(model: Manifest, uri: str) -> str:
 
     document = model.prepared / "model.json"
     if not document.is_file():
-        raise ManifestError(f"{model.name} is not prepared; run: python -m models.prepare {model.folder}")
+        raise ManifestError(f"{model.name} is not prepared; run: zeroserve prepare {model.folder}")
     described = json.loads(document.read_bytes())
     try:
         bucket, prefix = parse_uri(uri)

@@ -1,7 +1,7 @@
 """Pulls a model's raw ONNX file from the sources in its model.toml, and accepts only the pinned bytes.
 
-    python -m models.pull mobilenetv2
-    python -m models.pull mobilenetv2 --from-file downloads/mobilenetv2-12.onnx
+    zeroserve pull mobilenetv2
+    zeroserve pull mobilenetv2 --from-file downloads/mobilenetv2-12.onnx
 
 A download that is cut off stays beside the target as a .part file, and the same command goes on from there.
 """
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.download import CHUNK, SourceError, download, write_all
-from models.manifest import HERE, File, Manifest, ManifestError, folder_of, read
+from models.manifest import HERE, Manifest, ManifestError, folder_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from io import FileIO
+
+    from models.pinned import File
 
 ATTEMPTS = 3  # per source
 
@@ -75,7 +77,7 @@ def pull(
 
 def _command(manifest: Manifest) -> str:
     folder = manifest.folder
-    return f"python -m models.pull {folder.name if folder.parent == HERE else shlex.quote(str(folder))}"
+    return f"zeroserve pull {folder.name if folder.parent == HERE else shlex.quote(str(folder))}"
 
 
 def _problem(path: Path, file: File) -> str | None:
@@ -151,7 +153,7 @@ def _download(part: FileIO, manifest: Manifest, sources: Sequence[str], timeout:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; 0 when the right file is there at the end, 1 when not."""
-    parser = argparse.ArgumentParser(prog="python -m models.pull", description="Pull a model's ONNX file.")
+    parser = argparse.ArgumentParser(prog="zeroserve pull", description="Pull a model's ONNX file.")
     parser.add_argument("model", help="a model of this repository, or a folder with a model.toml")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--from-file", type=Path, help="take the file from here instead of the network")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from function.engine import golden
 from function.engine.artifact import RECORD, MismatchError, check_files, read_record, sealed
 from function.engine.repository import FORMAT
 from function.native import cpu
 from function.native.ort_capi import get_library
+
+PIECE = 1 << 20  # bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,13 +26,8 @@ def write(
 ) -> None:
     """Records the files in `folder`, the `shared` ones beside it, and the raw model's answer to the golden input."""
     files = {}
-    for name in (*sorted(path.name for path in folder.iterdir()), *(f"../{name}" for name in shared)):
-        content = (folder / name).read_bytes()
-        files[name] = {
-            "bytes": len(content),
-            "crc32": zlib.crc32(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
+    for name in (*sorted(_names(folder)), *(f"../{name}" for name in shared)):
+        files[name] = _described(folder / name)
     record = {
         "format": FORMAT,
         "model": model.name,
@@ -43,6 +40,20 @@ def write(
         "golden": {"seed": golden.SEED, "outputs": expected},
     }
     (folder / RECORD).write_bytes(sealed(record))
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Read in pieces: weights may be larger than memory."""
+    size, crc32, sha256 = 0, 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            size, crc32 = size + len(piece), zlib.crc32(piece, crc32)
+            sha256.update(piece)
+    return {"bytes": size, "crc32": crc32, "sha256": sha256.hexdigest()}
 
 
 def problem(folder: Path) -> str | None:

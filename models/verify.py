@@ -1,6 +1,6 @@
 """Holds prepared artifacts against their records: sha256 of each file, and the golden input where this CPU allows.
 
-python -m models.verify digits path/to/folder
+zeroserve verify digits path/to/folder
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from function.engine.repository import FORMAT, prepare_command
 from function.engine.session import Session
 from function.native import cpu
 from function.native.ort_capi import OrtError, get_library
-from models import manifest, record
+from models import manifest, raw, record
 from models.manifest import ManifestError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _verify(model: Manifest, folder: Path) -> tuple[str | None, str]:
         return None, f"{done}; the golden input was not run: this CPU is of the family {here}"
     try:
         session = Session(str(folder / GRAPH), optimise=optimise_level(folder.name), threads=1)
-        got = golden.answer(session.run(golden.inputs(session.inputs, document["golden"]["seed"])))
+        got = golden.answer(session.run(golden.inputs(session.inputs, document["golden"]["seed"], raw.examples(model))))
     except OrtError as error:
         return str(error), ""
     return golden.difference(document["golden"]["outputs"], got), f"{done}, the golden input's answer"

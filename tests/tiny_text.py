@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tests.support import make_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 CORPUS = [
     "the quick brown fox jumps over the lazy dog",
@@ -27,6 +27,8 @@ def tokenizer() -> Tokenizer:
 
     Not by the package's trainer, which gives another vocabulary each time.
     """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words = dict.fromkeys(word for line in CORPUS for word in line.replace("ù", "u").split() if len(word) > 1)
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), *words]

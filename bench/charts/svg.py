@@ -26,6 +26,7 @@ COLOURS = (
     "#7fa3ff",
     "#a8c66c",
     "#d9d3c7",
+    "#b89a7a",
 )
 STYLE = """
 .page { fill: #ffffff }

@@ -28,8 +28,10 @@ from bench.cold.systems import (
     PACKAGED,
     PROCESS,
     RIE,
+    RIE_AWS,
     FloorSystem,
     ProcessSystem,
+    zeroserve_awslambdaric_rie,
     zeroserve_packaged,
     zeroserve_rie,
 )
@@ -48,10 +50,12 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 GO_LAMBDAS = (GO_INIT, GO_OVERLAPPED, GO_ARTIFACT)
-SYSTEMS = (RIE, PACKAGED, *GO_LAMBDAS, LWA, NAIVE, PROCESS, SERVER, GO, FASTAPI, FLOOR)
+SYSTEMS = (RIE, RIE_AWS, PACKAGED, *GO_LAMBDAS, LWA, NAIVE, PROCESS, SERVER, GO, FASTAPI, FLOOR)
 PAYLOADS = (NESTED, "binary", "jpeg")
 # Like with like: emulator with emulator, plain server with plain server, bare process with bare process.
 RATIOS = (
+    ((RIE, NESTED), (RIE_AWS, NESTED)),
+    ((RIE, "binary"), (RIE_AWS, "binary")),
     *(((RIE, payload), (rival, payload)) for rival in GO_LAMBDAS for payload in (NESTED, "binary")),
     ((RIE, NESTED), (LWA, NESTED)),
     ((RIE, NESTED), (NAIVE, NESTED)),
@@ -74,6 +78,7 @@ def build(names: Sequence[str], model: Manifest, folder: Path, packaged: Package
     """The named systems, in the order of SYSTEMS; the Go server twice. What cannot be built is left out."""
     simple: dict[str, Callable[[], System | None]] = {
         RIE: lambda: zeroserve_rie(model),
+        RIE_AWS: lambda: zeroserve_awslambdaric_rie(model),
         **{name: lambda name=name: golambda(name, model) for name in GO_LAMBDAS},  # type: ignore[misc]
         LWA: lambda: lwa_fastapi(model),
         NAIVE: lambda: naive_lambda_rie(model),

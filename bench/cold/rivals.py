@@ -14,7 +14,7 @@ from bench.peers import launch, lwa
 from function.engine import artifact
 from function.native import ort_capi
 from infra import processes
-from infra.emulator import Emulator
+from infra.emulator import AWSLAMBDARIC, Emulator
 from infra.payload import decode_answer
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ def naive_lambda_rie(model: Manifest) -> RieSystem:
     """The naive Lambda in the emulator, with its own virtual environment; it loads its model while it is imported."""
     argv, environ = launch.naive_lambda_command(model.path)
     env = {name: environ[name] for name in ("PYTHONPATH", "MODEL_NAME", "MODEL_PATH", "ORT_DISABLE_TELEMETRY")}
-    return RieSystem(NAIVE, (NESTED, "jpeg"), argv[-1], env, python=argv[0])
+    return RieSystem(NAIVE, (NESTED, "jpeg"), argv[-1], env, python=argv[0], client=AWSLAMBDARIC)

@@ -20,6 +20,7 @@ PHASES = (
     "emulator",
     "interpreter",
     "awslambdaric",
+    "client",
     "imports",
     "event",
     "load",

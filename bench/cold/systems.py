@@ -15,12 +15,12 @@ from bench.payloads import NAMES, NESTED
 from bench.proc import spawned
 from function.engine import artifact, repository
 from function.native import cpu, ort_capi
-from infra.emulator import Emulator
+from infra.emulator import AWSLAMBDARIC, BOOTSTRAP, Emulator
 from infra.payload import decode_answer
 from infra.rie import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.payloads import Payload
     from function.engine.artifact import Artifact
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PROGRAMS = Path(__file__).parent / "programs"  # what is spawned
 RIE, PACKAGED, PROCESS, FLOOR = "zeroserve-rie", "zeroserve-packaged", "zeroserve-process", "ort-floor"
+RIE_AWS = "zeroserve-awslambdaric-rie"
+HANDLER = "lambda_handler.handler"  # in PROGRAMS, around the real one
+STAMPED = (*BOOTSTRAP[:-1], f"import sitecustomize; {BOOTSTRAP[-1]}")  # without `site` nobody else imports it
 
 
 class System(Protocol):
@@ -45,7 +48,8 @@ class System(Protocol):
 class RieSystem:
     """A Lambda function in the emulator: from the emulator's spawn to the answer of the first invocation.
 
-    `handler`, `env`, `cwd` and `python` are the function's own, as for infra.emulator.Emulator.
+    `handler`, `env`, `cwd`, `python` and `client` are the function's own, as for infra.emulator.Emulator; `command`
+    takes the place of the latter two.
     """
 
     def __init__(  # noqa: PLR0913
@@ -57,14 +61,17 @@ class RieSystem:
         *,
         cwd: Path = ROOT,
         python: str = sys.executable,
+        client: Sequence[str] = STAMPED,
+        command: Sequence[str] = (),
     ) -> None:
         self.name, self.payloads, self._cwd, self._python = name, payloads, cwd, python
+        self._client, self._command = client, command
         path = [PROGRAMS, *filter(None, [env.get("PYTHONPATH")])]
         self._env = {**env, "COLD_HANDLER": handler, "PYTHONPATH": ":".join(map(str, path))}
 
     def run(self, payload: Payload) -> Run:
         event = payload.event()
-        emulator = Emulator("lambda_handler.handler", self._env, self._cwd, self._python)
+        emulator = Emulator(HANDLER, self._env, self._cwd, self._python, client=self._client, command=self._command)
         start = time.monotonic_ns()
         with emulator:
             listening = time.monotonic_ns()
@@ -76,7 +83,8 @@ class RieSystem:
         payload.check(response)
         headers = dict(response.headers)
         stamps = [start, listening, *map(int, headers["x-cold-ns"].split(","))]
-        names = ("emulator", "interpreter", "awslambdaric", "imports", "event", "request")
+        client = "awslambdaric" if self._client == AWSLAMBDARIC else "client"
+        names = ("emulator", "interpreter", client, "imports", "event", "request")
         return made(start, end, detailed(between(names, stamps), headers), seen)
 
 
@@ -158,10 +166,15 @@ def zeroserve_rie(model: Manifest) -> RieSystem:
     return RieSystem(RIE, NAMES, "function.handler.handler", model_env(model))
 
 
+def zeroserve_awslambdaric_rie(model: Manifest) -> RieSystem:
+    """The same with AWS's runtime client."""
+    return RieSystem(RIE_AWS, NAMES, "function.handler.handler", model_env(model), client=AWSLAMBDARIC)
+
+
 def zeroserve_packaged(packaged: Packaged) -> RieSystem:
     """function.zip and the layer as Lambda lays them out, with nothing else on the path."""
-    handler, cwd, python = "function.handler.handler", packaged.cwd, packaged.python
-    return RieSystem(PACKAGED, (NESTED, "binary", "jpeg"), handler, packaged.env, cwd=cwd, python=python)
+    handler, cwd, command = "function.handler.handler", packaged.cwd, packaged.command(HANDLER)
+    return RieSystem(PACKAGED, (NESTED, "binary", "jpeg"), handler, packaged.env, cwd=cwd, command=command)
 
 
 def chosen_artifact(model: Manifest) -> Artifact:

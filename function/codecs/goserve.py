@@ -6,6 +6,7 @@ from function.codecs.json_body import Array, array_field, check_fields, object_f
 from function.codecs.json_tensor import nested_shape, read_array
 from function.codecs.raw_tensor import fill_shape, nested, tensor_to_json
 from function.errors import invalid
+from function.native import cjson
 from function.tensor import InferInputs, element_count
 
 TYPE_CHECKING = False
@@ -99,10 +100,8 @@ def _misfit(spec: Spec, found: tuple[int, ...], *, rows: bool = False) -> Predic
 
 def encode_infer(model_name: str, outputs: Mapping[str, Tensor], *, nullable: bool = False) -> bytes:
     """The answer's body; `nullable`: NaN is null. PredictError (INVALID_ARGUMENT) when JSON has no form for a value."""
-    import json
-
     arrays = {
         name: nested(tensor_to_json(name, tensor, nullable=nullable), tensor.shape) for name, tensor in outputs.items()
     }
     answer = {"model_name": model_name, "outputs": arrays}
-    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
+    return cjson.dumps(answer, separators=(",", ":"), allow_nan=False).encode()

@@ -26,7 +26,6 @@ from function.tensor import InferInputs, PixelTensor, element_count
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
 
     from function.engine.repository import Metadata
     from function.limits import Hold
@@ -50,7 +49,7 @@ def decode(request: Request, model: Metadata) -> InferInputs:
 
         return InferInputs(csv_rows.decode(request.body, model), output_names(model))
     root, form = body_of(request)
-    with _held(root):
+    with held(root):
         return InferInputs(_tensors(root, form, model), output_names(model))
 
 
@@ -67,29 +66,8 @@ def body_of(request: Request) -> tuple[Object, str]:
     return root, forms[0]
 
 
-def plain(request: Request) -> list[Any]:
-    """The instances as Python's values, {"b64": ...} as bytes; for a model whose own code reads them."""
-    root, form = body_of(request)
-    if form == "dataframe_split":
-        raise invalid('dataframe_split is for models with a [table]; send {"instances": [...]}')
-    with _held(root):
-        return [_plain(value) for value in filled(array_field(root, form, "the request"), form)]
-
-
-def _plain(value: object, depth: int = 0) -> Any:
-    if depth == _DEEPEST:
-        raise invalid(f"an instance is nested deeper than {_DEEPEST} levels; send a simpler one")
-    if isinstance(value, Array):
-        return [_plain(element, depth + 1) for element in value]
-    if isinstance(value, Object):
-        content = _b64(value)
-        if content is not None:
-            return _decoded(content)
-        return {name: _plain(element, depth + 1) for name, element in value.fields()}
-    return value
-
-
-def _held(root: Object) -> Hold:
+def held(root: Object) -> Hold:
+    """Memory for all the values of a request as Python's."""
     count = root.document.count
     return LIMITS.hold(_VALUE_BYTES * count, f"this JSON of {count} values", FEWER)
 
@@ -114,7 +92,7 @@ def _tensors(root: Object, form: str, model: Metadata) -> dict[str, Tensor]:
         frame = object_field(root, form, "the request")
         return table.from_split(frame, model)  # type: ignore[arg-type]  # it is there, by body_of
     named = root.get(form)
-    if form == "inputs" and isinstance(named, Object) and _b64(named) is None:
+    if form == "inputs" and isinstance(named, Object) and b64_of(named) is None:
         if model.table and not set(model.inputs).issuperset(name for name, _ in named.fields()):
             from function.codecs import table
 
@@ -123,9 +101,9 @@ def _tensors(root: Object, form: str, model: Metadata) -> dict[str, Tensor]:
     rows = filled(array_field(root, form, "the request"), form)
     first = rows.first()
     if isinstance(first, Object):
-        if _b64(first) is not None and model.image:
+        if b64_of(first) is not None and model.image:
             return _pictures(rows, model.image)
-        if form == "dataframe_records" or (model.table and _b64(first) is None):
+        if form == "dataframe_records" or (model.table and b64_of(first) is None):
             from function.codecs import table
 
             return table.from_records(rows, form, model)
@@ -136,7 +114,7 @@ def _tensors(root: Object, form: str, model: Metadata) -> dict[str, Tensor]:
 
 def _instances(rows: Array, model: Metadata) -> dict[str, Tensor]:
     first = rows.first()
-    if isinstance(first, Object) and _b64(first) is None:
+    if isinstance(first, Object) and b64_of(first) is None:
         columns: dict[str, list[object]] = {name: [] for name in model.inputs}
         for index, row in enumerate(rows):
             where = f"instances[{index}]"
@@ -183,8 +161,8 @@ def _stacked(instances: Sequence[object], spec: Spec) -> Tensor:
 def _flatten(value: object, into: list[object], where: str, depth: int = 0) -> tuple[int, ...]:
     """Adds the values in row-major order; the shape that they have."""
     if not isinstance(value, Array):
-        content = _b64(value)
-        into.append(value if content is None else _decoded(content))
+        content = b64_of(value)
+        into.append(value if content is None else bytes_of(content))
         return ()
     if depth == _DEEPEST:
         raise invalid(f"{where} is nested deeper than {_DEEPEST} levels; send one that has the input's shape")
@@ -194,14 +172,15 @@ def _flatten(value: object, into: list[object], where: str, depth: int = 0) -> t
     return (len(value), *(shapes.pop() if shapes else ()))
 
 
-def _b64(value: object) -> str | None:
+def b64_of(value: object) -> str | None:
     """The text of {"b64": text}; None for all else."""
     if isinstance(value, Object) and len(value) == 1 and isinstance(text := value.get(_B64), str):
         return text
     return None
 
 
-def _decoded(text: str) -> bytes:
+def bytes_of(text: str) -> bytes:
+    """What the base64 stands for; PredictError 400 when it is none."""
     from function.codecs import image
 
     return image.from_base64(text)
@@ -214,13 +193,13 @@ def _pictures(rows: Array, rule: ImageRule) -> dict[str, Tensor]:
     with LIMITS.hold(15 * height * width * len(rows), f"{len(rows)} pictures", FEWER):  # and in FP32
         pixels = bytearray()
         for text in _texts(rows):
-            pixels += memoryview(image.decode(_decoded(text), rule).data)  # type: ignore[arg-type]  # UINT8
+            pixels += memoryview(image.decode(bytes_of(text), rule).data)  # type: ignore[arg-type]  # UINT8
     return {rule.input: PixelTensor((len(rows), height, width, 3), pixels)}
 
 
 def _texts(rows: Array) -> Iterator[str]:
     for index, row in enumerate(rows):
-        text = _b64(row)
+        text = b64_of(row)
         if text is None:
             raise invalid(f'instances[{index}] is {describe(row)}; {{"b64": ...}} is expected, as instances[0] is')
         yield text

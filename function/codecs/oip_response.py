@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from function.codecs.raw_tensor import tensor_to_bytes, tensor_to_json
 from function.errors import invalid
+from function.native import cjson
 from function.tensor import Tensor, element_count
 
 TYPE_CHECKING = False
@@ -33,8 +34,6 @@ def encode_infer(
     `outputs` has at least what the request asks for; `parameters` are the answer's own. PredictError
     (INVALID_ARGUMENT) when an output cannot be given in the form that was asked for.
     """
-    import json
-
     entries: list[dict[str, Any]] = []
     binary: list[Buffer] = []
     for wanted in request.outputs:
@@ -55,7 +54,7 @@ def encode_infer(
     if parameters:
         answer["parameters"] = parameters
     answer["outputs"] = entries
-    header = json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
+    header = cjson.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
     return (b"".join((header, *binary)), len(header)) if binary else (header, None)
 
 

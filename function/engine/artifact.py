@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 
 from function.engine.repository import FORMAT, prepare_command
 from function.errors import PredictError
-from function.native import cpu
+from function.native import cjson, cpu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class MismatchError(Exception):
 
 def sealed(document: dict[str, Any]) -> bytes:
     """A record as artifact.json holds it; edited by hand, say for another family, it no longer passes `read_record`."""
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    body = cjson.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
     return body + _SEAL + b"%d}\n" % zlib.crc32(body)
 
 
@@ -85,7 +84,7 @@ def read_record(folder: str) -> dict[str, Any]:
     body, _, seal = content.rpartition(_SEAL)
     if seal != b"%d}\n" % zlib.crc32(body):
         raise MismatchError(f"{path} is damaged or was edited: its CRC-32 is wrong")
-    document: dict[str, Any] = json.loads(content)
+    document: dict[str, Any] = cjson.loads(content)
     return document
 
 
@@ -97,7 +96,7 @@ def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapp
     PredictError UNAVAILABLE when the portable one does not match either. A graph laid out for another CPU family
     predicts wrong classes without any error, so nothing is loaded on trust.
     """
-    family, warning = cpu.family(available), None
+    family, warning = PORTABLE if model.portable_only else cpu.family(available), None
     if family and family in _alike(model.folder):
         family = PORTABLE
     try:
@@ -123,7 +122,7 @@ def _alike(folder: str) -> list[str]:
     """The families whose artifacts were left out of the package, since they have the portable one's very bytes."""
     try:
         with open(os.path.join(folder, ALIKE), "rb") as file:
-            found: list[str] = json.loads(file.read())
+            found: list[str] = cjson.loads(file.read())
             return found
     except (OSError, ValueError):
         return []

@@ -13,6 +13,7 @@ from function.tensor import DATATYPES, JsonTensor, PixelTensor, Tensor, element_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from function.engine.artifact import Artifact
     from function.engine.repository import Metadata
@@ -90,7 +91,8 @@ class Model:
         recorded = self.artifact.document["golden"]
         try:
             artifact.check_files(self.artifact.folder, self.artifact.document["files"], sha256=True)
-            got = golden.answer(self._session.run(golden.inputs(self.metadata.inputs, recorded["seed"])))
+            inputs = golden.inputs(self.metadata.inputs, recorded["seed"], self.metadata.example)
+            got = golden.answer(self._session.run(inputs))
         except (artifact.MismatchError, OrtError) as error:
             raise self._unavailable(str(error)) from error
         if difference := golden.difference(recorded["outputs"], got):
@@ -103,7 +105,9 @@ class Model:
         may refuse zeros says nothing about the model.
         """
         try:
-            self.run({name: _blank(spec) for name, spec in self.metadata.inputs.items()})
+            self.run(
+                {name: _blank(spec, self.metadata.example.get(name, {})) for name, spec in self.metadata.inputs.items()}
+            )
         except PredictError as error:
             if error.code != "INVALID_ARGUMENT":
                 raise
@@ -176,8 +180,8 @@ class Model:
             return self._graphs[name]
 
 
-def _blank(spec: Spec) -> Tensor:
-    """A tensor for it with dynamic dimensions 1: zeros, or for BYTES "0"."""
-    shape = tuple(max(size, 1) if size else 0 for size in spec.shape)
+def _blank(spec: Spec, example: dict[str, Any]) -> Tensor:
+    """A tensor for it with the example's sizes, without one dynamic dimensions 1: zeros, or for BYTES "0"."""
+    shape = tuple(example.get("shape") or [max(size, 1) if size else 0 for size in spec.shape])
     count, itemsize = element_count(shape), DATATYPES[spec.datatype].itemsize
     return Tensor(spec.datatype, shape, [b"0"] * count if spec.datatype == "BYTES" else bytes(count * itemsize))

@@ -96,6 +96,18 @@ class Models:
             self._load(metadata)
         return metadata
 
+    def refresh(self) -> None:
+        """Loads each model anew whose folder has another build now; one that cannot be loaded stays as it was."""
+        for name, model in list(self._models.items()):
+            try:
+                metadata = repository.read(self._settings.model_repository, name)
+                before = model.metadata
+                if metadata.folder == before.folder and metadata.fingerprint != before.fingerprint:
+                    with self._loading_of(name):
+                        self._load(metadata).warm()
+            except PredictError as error:
+                warn(f"{error.message}; the one that was loaded before serves")
+
     def reload(self) -> None:
         """Loads all loaded models anew, for the CPU that `cpu.flags` now names."""
         for name in list(self._models):

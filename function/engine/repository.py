@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 
 from function.errors import PredictError
+from function.native import cjson
 from function.tensor import ImageRule, Spec
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = 2  # of prepared/model.json and artifact.json
-_LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
+LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
 
 
 class Metadata:
@@ -39,6 +39,8 @@ class Metadata:
         self.text: dict[str, Any] | None = document.get("text")
         self.processing: dict[str, Any] | None = document.get("processing")
         self.features: list[dict[str, Any]] | None = document.get("features")
+        self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # sizes of the golden input
+        self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
         self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed
 
 
@@ -58,7 +60,7 @@ def prepare_command(folder: str) -> str:
     """What mends a model folder; `folder` is its prepared/ folder."""
     from shlex import quote  # 2 ms, and only where something is damaged
 
-    return f"python -m models.prepare {quote(os.path.dirname(folder))}"
+    return f"zeroserve prepare {quote(os.path.dirname(folder))}"
 
 
 def names(repository: str) -> list[str]:
@@ -88,15 +90,15 @@ def read(repository: str, name: str, folder: str | None = None) -> Metadata:
     PredictError NOT_FOUND for an unknown model, UNAVAILABLE for one that is damaged or not prepared, and for one of
     another name; INVALID_ARGUMENT for that where a caller named the folder.
     """
-    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
-        rule = f"model names have 1 to {_LONGEST_NAME} printable characters and no '/'"
-        raise PredictError("NOT_FOUND", f"{rule}; {name[:_LONGEST_NAME]!r} came")
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(name) > LONGEST_NAME:
+        rule = f"model names have 1 to {LONGEST_NAME} printable characters and no '/'"
+        raise PredictError("NOT_FOUND", f"{rule}; {name[:LONGEST_NAME]!r} came")
     path = _document_path(repository, folder or name)
     code, folder = "INVALID_ARGUMENT" if folder else "UNAVAILABLE", os.path.dirname(path)
     try:
         with open(path, "rb") as file:
             content = file.read()
-        metadata = Metadata(folder, _checked(json.loads(content), FORMAT), zlib.crc32(content))
+        metadata = Metadata(folder, _checked(cjson.loads(content), FORMAT), zlib.crc32(content))
     except (FileNotFoundError, NotADirectoryError):
         # What is deployed has no model.toml, but prepared/ is there even when model.json is not.
         if _has_manifest(os.path.dirname(folder)) or os.path.isdir(folder):

@@ -65,7 +65,7 @@ class BatchProcessor:
             return None  # refused, not failed: trying it again would not help
         exchange = self._exchange(item)
         try:
-            self._check_time()
+            self._check_time(exchange)
             target = self._target(item)
             self._read(item, exchange.request)
             response = self._app.respond(exchange)
@@ -95,16 +95,16 @@ class BatchProcessor:
         request = Request("POST", "", {}, {}, item.body)
         request_id, xray = getattr(self._context, "aws_request_id", None), item.xray or xray_header()
         exchange = Exchange(request, item.source, request_id, xray=xray, cold=cold)
-        exchange.ends_with(self._context)
         exchange.record = item.name
         return exchange
 
-    def _check_time(self) -> None:
+    def _check_time(self, exchange: Exchange) -> None:
         if self._context is None:
             return
         left, needed = self._context.get_remaining_time_in_millis(), max(RESERVE_MS, 2 * self._slowest_ms)
         if left < needed:
             raise PredictError("UNAVAILABLE", f"handed back: {left} ms are left, a record may take {needed:.0f}")
+        exchange.ends_within(left)
 
     def _target(self, item: BatchItem) -> tuple[str, str]:
         """Bucket and key of the result: always the same for a record, so that a second delivery changes nothing."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from function.errors import PredictError, invalid
 from function.messages import Request, Response, error_response
+from function.native import cjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def to_request(event: Any, model: str) -> Request:
         kinds = "an HTTP event of a function URL, API Gateway or ALB, records of S3 or SQS"
         raise invalid(f"expected {kinds}, or {FORMS}")
     try:
-        body = json.dumps(event).encode()  # Lambda's runtime client has parsed it before anyone could ask it not to
+        body = cjson.dumps(event).encode()  # Lambda's runtime client has parsed it before anyone could ask it not to
     except RecursionError:
         raise invalid("the event is nested too deep; send arrays that have the input's shape") from None
     return Request("POST", path, {}, {}, body)

@@ -10,6 +10,7 @@ import sys
 import time
 
 from function.errors import CODE_OF_STATUS
+from function.native import cjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +72,6 @@ def report(settings: Settings, exchange: Exchange, status: int | None = None) ->
 
 def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
     """One JSON object. No payload in it: no path, query or header; a message only where nobody else is told."""
-    import json  # loaded before, with the model's metadata
-
     now = time.time()
     phases = {name: value for name, value in exchange.phases.items() if name != "init" or exchange.cold}
     fields: dict[str, Any] = {
@@ -109,7 +108,7 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
         fields["error"] = exchange.response.error.message
     if settings.function_name:
         fields |= _metrics(settings.function_name, [f"{name}_ms" for name in ("duration", *phases)], fields, now)
-    return json.dumps(fields)
+    return cjson.dumps(fields)
 
 
 def _metrics(function_name: str, latencies: list[str], fields: dict[str, Any], now: float) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def predictions(scores: Tensor, activation: str, labels: list[str], k: int) -> l
     """
     values: list[float] = list(scores.numbers())
     if not all(map(math.isfinite, values)):
-        raise PredictError("INTERNAL", "the model answered with NaN or Infinity; run: python -m models.verify")
+        raise PredictError("INTERNAL", "the model answered with NaN or Infinity; run: zeroserve verify")
     if labels and len(labels) != len(values):
         count = f"the model gave {len(values)} scores and has {len(labels)} labels"
         raise PredictError("UNAVAILABLE", f"{count}; give model.toml one label for each score and prepare it again")

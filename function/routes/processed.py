@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from function.codecs import instances, predictions
+from function.codecs import instances, plain, predictions
 from function.codecs.hook_tensors import Output, to_tensors
 from function.codecs.hooks import Hooks
 from function.errors import PredictError, invalid
@@ -45,7 +45,7 @@ def predict(inference: Inference, exchange: Exchange, metadata: Metadata) -> Res
         hooks = Hooks(metadata, lambda: inference.models.get(metadata.name), exchange.deadline)
         if hooks.preprocess is None:
             return _Work(hooks, instances.decode(exchange.request, metadata), {}, [])
-        given = instances.plain(exchange.request)
+        given = plain.instances_of(exchange.request)
         return _Work(hooks, None, _prepared(hooks, given[0], metadata), given[1:])
 
     def run(model: Model, work: _Work) -> list[str]:

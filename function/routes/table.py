@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     Answer = Callable[[Inference, Exchange, dict[str, str]], Response]
 
 
+_VERB = ":predict"
+
+
 class Route:
     """A method and a path, whose segments in braces match any one segment and become parameters.
 
-    What follows the brace has to end the segment: "{model}:predict".
+    A segment with the verb ":predict" is matched by "{model}:predict" alone.
 
     `inference`: it runs a model, so its answers are compressed and count as inferences. `stored`: they may be stored,
     for the path says which model it is.
@@ -129,12 +132,13 @@ ROUTES = (
 
 
 def _matches(part: str, got: str) -> bool:
-    return part == got or (part[:1] == "{" and (part[-1] == "}" or got.endswith(part.partition("}")[2])))
+    if part[:1] != "{":
+        return part == got
+    return got.endswith(_VERB) == (part[-1] != "}")
 
 
 def _parameter(part: str, got: str) -> tuple[str, str]:
-    name, _, ending = part[1:].partition("}")
-    return name, got.removesuffix(ending)
+    return part[1:].partition("}")[0], got.removesuffix(_VERB)
 
 
 def find(exchange: Exchange) -> tuple[Route, dict[str, str]]:

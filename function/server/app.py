@@ -53,6 +53,10 @@ class AsgiApp:
         self._work = Work(workers, settings.queue_size, self._core.respond)
         self._intake = Intake(2 * workers, settings.queue_size)
 
+    def refresh(self) -> None:
+        """Loads models anew that were prepared again since they were loaded."""
+        self._core.inference.models.refresh()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and end."""
         if scope["type"] == "lifespan":

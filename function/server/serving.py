@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class Server:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
+        signal.signal(signal.SIGHUP, self._refresh)
         server = await self._loop.create_server(
             lambda: Protocol(self._house), sock=self._listener, backlog=min(ACCEPTS, self._backlog // 4)
         )
@@ -85,6 +87,10 @@ class Server:
             os._exit(128 + number)
         self._ending = True
         self._loop.call_soon_threadsafe(self._end.set)
+
+    def _refresh(self, _number: int, _frame: object) -> None:
+        """Models that were prepared again are loaded anew, beside the requests that run meanwhile."""
+        threading.Thread(target=self._app.refresh, daemon=True).start()
 
     async def _drain(self) -> None:
         """Each answer says Connection: close from now on; idle connections are closed when there was time for one."""

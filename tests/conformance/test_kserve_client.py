@@ -26,13 +26,13 @@ FORMS = [(datatype, binary) for datatype in NUMPY for binary in (True, False) if
 class Client:
     """The client's coroutines as plain calls to one server."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, protocol: str = "v2") -> None:
         self._address = address
         self._runner = asyncio.Runner()
-        self._client: Any = self._runner.run(self._make())
+        self._client: Any = self._runner.run(self._make(protocol))
 
-    async def _make(self) -> Any:
-        return InferenceRESTClient(RESTConfig(protocol="v2"))
+    async def _make(self, protocol: str) -> Any:
+        return InferenceRESTClient(RESTConfig(protocol=protocol))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -53,6 +53,28 @@ def client(request: pytest.FixtureRequest, addresses: dict[str, str]) -> Iterato
     client = Client(addresses[request.param])
     yield client
     client.end()
+
+
+@pytest.fixture(params=ENTRIES)
+def first(request: pytest.FixtureRequest, addresses: dict[str, str]) -> Iterator[Client]:
+    """Of the protocol's first version."""
+    client = Client(addresses[request.param], "v1")
+    yield client
+    client.end()
+
+
+def test_the_first_version_of_the_protocol(first: Client) -> None:
+    assert first.is_model_ready("people") is True
+    assert first.is_model_ready("unprepared") is False
+    with pytest.raises(httpx.HTTPStatusError, match="there is no model 'nobody'"):
+        first.is_model_ready("nobody")
+    row = {"job": "pilot", "age": 31.5, "visits": 4}
+    assert first.infer({"instances": [row, row]}, model_name="people") == {
+        "predictions": [{"few": 33.5, "many": 1.0}] * 2
+    }
+    assert first.infer({"inputs": [[1, 2]]}, model_name="echo_fp32") == {"predictions": [[1.0, 2.0]]}
+    with pytest.raises(httpx.HTTPStatusError, match="a category never seen"):
+        first.infer({"instances": [row | {"job": "king"}]}, model_name="people")
 
 
 def tensor(name: str, values: Any, datatype: str, *, binary: bool) -> Any:

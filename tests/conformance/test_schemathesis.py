@@ -93,7 +93,7 @@ def test_no_answer_is_outside_the_document(case: Case, addresses: dict[str, str]
 
 def declared(method: str, path: str) -> Any:
     """The operation of a path."""
-    pattern = re.sub("/versions/[^/]+", "/versions/{version}", re.sub("/models/[^/]+", "/models/{model}", path))
+    pattern = re.sub("/versions/[^/]+", "/versions/{version}", re.sub("/models/[^/:]+", "/models/{model}", path))
     return SCHEMA[pattern][method]
 
 

@@ -57,8 +57,11 @@ class Client:
 
 
 def new_client(repository: Path, model: str = "digits", **variables: str) -> Client:
-    """A new environment: the handler's module is executed anew with these variables."""
-    environ = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": model, **variables}
+    """A new environment: the handler's module is executed anew with these variables.
+
+    It loads its model with the first inference, so that a test can change the files before that.
+    """
+    environ = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": model, "LOAD_IN_INIT": "0", **variables}
     spec = importlib.util.spec_from_file_location("handler_under_test", ROOT / "function" / "handler.py")
     assert spec is not None
     assert spec.loader is not None

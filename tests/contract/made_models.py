@@ -89,5 +89,5 @@ def add_model(repository: Path, name: str, model: ModelProto, *, image: str = ""
 
 
 def prepare_again(folder: Path) -> None:
-    """What `python -m models.prepare FOLDER` does on a machine without qemu."""
+    """What `zeroserve prepare FOLDER` does on a machine without qemu."""
     prepare_here(manifest.read(folder))

@@ -99,7 +99,7 @@ def test_a_damaged_model_is_a_503_until_it_is_mended(
     status, error = top(client)
     assert status == 503, error
     assert name in error
-    assert f"python -m models.prepare {folder}" in error
+    assert f"zeroserve prepare {folder}" in error
     assert top(client)[0] == 503  # a failure is no cached success
     assert client.get("/health").status == 200
     # What the command does, for the same environment.
@@ -117,7 +117,7 @@ def test_damaged_metadata_is_a_503(folder: Path, client: Client, name: str, dama
         # One letter of a label or a name may differ, which no reader of JSON can see: it is refused all the same.
         assert (status, "model.json" in error) == (503, True)
     assert status == 503, error
-    assert "python -m models.prepare" in error
+    assert "zeroserve prepare" in error
 
 
 @pytest.mark.skipif(FAMILY is None, reason="this CPU is of no family, so only the portable artifact is used")
@@ -184,7 +184,7 @@ def test_a_folder_that_was_never_prepared_says_the_command(folder: Path, client:
     status, error = top(client)
     assert status == 503
     assert "is not prepared" in error
-    assert f"python -m models.prepare {folder}" in error
+    assert f"zeroserve prepare {folder}" in error
     for path in ("/ready", "/v2/health/ready", "/v2/models/shades/ready"):
         assert client.get(path).status == 503
     for path in ("/", "/health", "/v2/health/live"):
@@ -223,4 +223,4 @@ def test_checksums_on_demand_find_what_size_and_crc_do_not(folder: Path, name: s
             reseal(record, {"files": files})
     status, error = top(new_client(folder.parent, "shades", VERIFY_ARTIFACTS="1"))
     assert status == 503
-    assert "python -m models.prepare" in error
+    assert "zeroserve prepare" in error

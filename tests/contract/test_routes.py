@@ -165,6 +165,13 @@ def test_an_unknown_path_is_a_404_that_says_so(digits: Client, kind: str) -> Non
         assert path in answer.error
 
 
+def test_a_verb_is_no_part_of_a_name(digits: Client) -> None:
+    answer = digits.get("/v1/models/digits:predict")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert digits.get("/v2/models/digits:predict").status == 404
+    assert digits.post("/v1/models/nobody:predict", {}).error.startswith("there is no model 'nobody'")
+
+
 def test_head_is_answered_as_get(digits: Client) -> None:
     assert digits.request("HEAD", "/health").status == 200
 

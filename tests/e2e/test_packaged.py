@@ -36,7 +36,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
 
 @pytest.fixture(scope="module")
 def url(packaged: Packaged) -> Iterator[str]:
-    with Emulator(cwd=packaged.cwd, env=packaged.env, python=packaged.python) as emulator, FunctionUrl(emulator) as url:
+    emulator = Emulator(cwd=packaged.cwd, env=packaged.env, command=packaged.command())
+    with emulator, FunctionUrl(emulator) as url:
         yield url.url
 
 
@@ -150,3 +151,10 @@ def test_sizes_stay_small(packaged: Packaged) -> None:
     prefix = packaged.cwd.parents[1]
     assert (prefix / "dist" / "function.zip").stat().st_size <= 15_000_000
     assert sum(path.stat().st_size for path in (prefix / "opt").rglob("*") if path.is_file()) <= 60_000_000
+
+
+def test_the_wrapper_runs_lambdas_own_command_where_that_is_asked_for(packaged: Packaged) -> None:
+    environ = packaged.env | {"RUNTIME_CLIENT": "awslambdaric", "_HANDLER": "function.handler.handler"}
+    command = [packaged.wrapper, packaged.python, "-c", "print('AWS')"]
+    done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "AWS\n"

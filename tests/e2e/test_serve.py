@@ -121,18 +121,18 @@ def test_make_hands_on_what_it_was_given(tmp_path: Path) -> None:
 def test_an_unknown_model() -> None:
     line = refusal(ended("infra.serve", "--model", "nothing"))
     assert "'nothing' is neither a model here (digits" in line
-    assert line.endswith("; run: make serve MODEL=digits")
+    assert line.endswith("; run: zeroserve list")
 
 
 def test_a_folder_without_its_file(tmp_path: Path) -> None:
     folder = write_shades(tmp_path / "unpulled")
     (folder / "model.onnx").unlink()
     line = refusal(ended("infra.serve", "--model", str(folder)))
-    assert f"{folder}/model.onnx is missing; mend it, then run: make serve MODEL={folder}" in line
+    assert f"{folder}/model.onnx is missing; mend it, then run: zeroserve serve {folder}" in line
     toml = folder / "model.toml"
     toml.write_text(toml.read_text().replace("[file]\n", '[file]\nsources = ["https://example.com/model.onnx"]\n'))
     line = refusal(ended("infra.serve", "--model", str(folder)))
-    assert line.endswith(f"model.onnx is missing; run: python -m models.pull {folder}")
+    assert line.endswith(f"model.onnx is missing; run: zeroserve pull {folder}")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_broken_model_toml(tmp_path: Path, content: str, words: str) -> None:
     line = refusal(ended("infra.serve", "--model", str(folder)))
     assert f"{folder}/model.toml" in line
     assert words in line
-    assert line.endswith(f"; mend it, then run: make serve MODEL={folder}")
+    assert line.endswith(f"; mend it, then run: zeroserve serve {folder}")
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(b"something else")
     line = refusal(ended("infra.serve", "--model", str(folder)))
     assert "has 14 bytes" in line
-    assert line.endswith(f"; mend it, then run: make serve MODEL={folder}")
+    assert line.endswith(f"; mend it, then run: zeroserve serve {folder}")
 
 
 def test_a_folder_of_another_name(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_folder_of_another_name(tmp_path: Path) -> None:
     toml.write_text(toml.read_text().replace('name = "shades"', 'name = "../shades"', 1))
     line = refusal(ended("infra.serve", "--model", str(folder)))
     assert line.endswith(
-        f"set name = 'other folder' in its model.toml, then run: make serve MODEL={shlex.quote(str(folder))}"
+        f"set name = 'other folder' in its model.toml, then run: zeroserve serve {shlex.quote(str(folder))}"
     )
 
 
@@ -184,20 +184,20 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         line = refusal(ended("infra.serve", "--model", str(folder), "--port", str(port)))
     assert f"port {port} of 127.0.0.1 cannot be had (Address already in use)" in line
-    assert f"; run: make serve MODEL={folder} PORT=0, which takes any free one" in line
+    assert f"; run: zeroserve serve {folder} --port 0, which takes any free one" in line
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "eighty", ""])
 def test_what_is_no_port(port: str) -> None:
     line = refusal(ended("infra.serve", f"--port={port}"))
     assert f"PORT is {port!r}" in line
-    assert line.endswith("; run: make serve MODEL=digits PORT=8080")
+    assert line.endswith("; run: zeroserve serve digits --port 8080")
 
 
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"MODEL_NAME": "unprepared"}, "'unprepared' is not prepared; run: python -m models.prepare {}/unprepared"),
+        ({"MODEL_NAME": "unprepared"}, "'unprepared' is not prepared; run: zeroserve prepare {}/unprepared"),
         ({"MODEL_NAME": "nothing"}, "there is no model 'nothing'; the models here are: unprepared"),
         ({"QUEUE_SIZE": "many"}, "the environment variable QUEUE_SIZE must be a whole number, not 'many'"),
     ],
@@ -223,4 +223,4 @@ def test_a_model_that_cannot_be_loaded_is_one_line_of_the_servers_log(tmp_path: 
     assert "Traceback" not in done.stderr
     (line,) = (line for line in done.stderr.splitlines() if "cannot be loaded" in line)
     assert line.startswith("ERROR:")
-    assert line.endswith(f"; run: python -m models.prepare {folder}")
+    assert line.endswith(f"; run: zeroserve prepare {folder}")

@@ -101,7 +101,7 @@ def compared(case: Sent, first: Answer, second: Answer) -> list[Finding]:
             pair = f"{first.headers.get(name)!r} and {second.headers.get(name)!r}"
             return [Finding(f"{name} differs: {name_of(case)}", f"{pair} to {shown(case)}")]
     if case.method == "HEAD":
-        # None on a connection. Lambda's has GET's, which the function URL counts for Content-Length and takes off.
+        # None on a connection. Lambda's has that of a GET: the function URL counts its bytes and takes it off.
         return [Finding("HEAD with a body", text)] if second.body else []
     if _plain(first) != _plain(second):
         return [Finding(f"bodies differ; Lambda: {_said(first)}", text)]

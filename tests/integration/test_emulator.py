@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from infra import processes, rie
-from infra.emulator import EVENT_LIMIT, Emulator, EmulatorError
+from infra.emulator import AWSLAMBDARIC, EVENT_LIMIT, Emulator, EmulatorError
 
 TOY = """
 import os, time
@@ -71,7 +71,7 @@ def wait_until_gone(pids: list[int], seconds: float = 5.0) -> list[int]:
 
 
 def test_function_is_imported_once_at_its_first_invocation(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         assert "toy loaded" not in emulator.log_text()
         first = call(emulator, question="grüße")
         second = json.loads(emulator.invoke(b'{"question": 2}'))
@@ -88,7 +88,7 @@ def test_function_is_imported_once_at_its_first_invocation(toy: Path) -> None:
 def test_environment_is_lambdas_and_what_was_given(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAY_VARIABLE", "1")
     env = {"MODEL": "digits", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512"}
-    with Emulator("toy.handler", env=env, cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, env=env, cwd=toy) as emulator:
         environ = call(emulator, environ=True)
     assert "STRAY_VARIABLE" not in environ
     assert environ["MODEL"] == "digits"
@@ -100,14 +100,14 @@ def test_environment_is_lambdas_and_what_was_given(toy: Path, monkeypatch: pytes
 
 
 def test_threads_take_turns(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator, ThreadPoolExecutor(16) as pool:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator, ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: call(emulator, n=n, sleep=0.002), range(40)))
     assert [answer["echo"]["n"] for answer in answers] == list(range(40))
     assert sorted(answer["calls"] for answer in answers) == list(range(1, 41))
 
 
 def test_failures_of_the_function_are_answers_and_the_next_call_works(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         raised = call(emulator, **{"raise": "no luck"})
         assert (raised["errorType"], raised["errorMessage"]) == ("ValueError", "no luck")
         assert call(emulator, exit=3)["errorType"] == "Runtime.ExitError"
@@ -115,12 +115,12 @@ def test_failures_of_the_function_are_answers_and_the_next_call_works(toy: Path)
         assert len(emulator.invoke({"answer_bytes": EVENT_LIMIT})) == EVENT_LIMIT
         assert call(emulator, answer_bytes=EVENT_LIMIT + 1)["errorType"] == "Function.ResponseSizeTooLarge"
         assert call(emulator)["calls"] == 1
-    with Emulator("absent.handler", cwd=toy) as emulator:
+    with Emulator("absent.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         assert call(emulator)["errorType"] == "Runtime.ImportModuleError"
 
 
 def test_longest_event_arrives_whole_and_a_longer_one_is_refused(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         filling = "x" * (EVENT_LIMIT - len('{"raise":"","filling":""}'))
         event = json.dumps({"raise": "", "filling": filling}, separators=(",", ":")).encode()
         assert len(event) == EVENT_LIMIT
@@ -131,14 +131,14 @@ def test_longest_event_arrives_whole_and_a_longer_one_is_refused(toy: Path) -> N
 
 
 def test_time_limit_of_the_function(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy, env={"AWS_LAMBDA_FUNCTION_TIMEOUT": "1"}) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy, env={"AWS_LAMBDA_FUNCTION_TIMEOUT": "1"}) as emulator:
         with pytest.raises(EmulatorError, match="AWS_LAMBDA_FUNCTION_TIMEOUT of 1 s"):
             emulator.invoke({"sleep": 20})
         assert call(emulator)["calls"] == 1
 
 
 def test_time_limit_of_the_caller_ends_the_emulator(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         pids = [emulator.pid, call(emulator)["pid"]]
         with pytest.raises(EmulatorError, match=r"did not answer within 0\.2 s"):
             emulator.invoke({"sleep": 20}, timeout=0.2)
@@ -148,7 +148,7 @@ def test_time_limit_of_the_caller_ends_the_emulator(toy: Path) -> None:
 
 
 def test_dead_emulator_is_reported_with_its_log_and_leaves_no_function(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         function = call(emulator)["pid"]
         killer = threading.Timer(0.3, os.kill, (emulator.pid, signal.SIGKILL))
         killer.start()
@@ -162,7 +162,7 @@ def test_dead_emulator_is_reported_with_its_log_and_leaves_no_function(toy: Path
 
 
 def test_end_leaves_no_process_and_frees_the_ports(toy: Path) -> None:
-    with Emulator("toy.handler", cwd=toy) as emulator:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
         function = call(emulator)["pid"]
         pids = emulator.pids()
         ports = processes.listening_ports(emulator.pid)
@@ -178,7 +178,7 @@ def test_end_leaves_no_process_and_frees_the_ports(toy: Path) -> None:
 def test_killed_parent_takes_the_emulator_along(toy: Path) -> None:
     code = (
         "import json, time; from pathlib import Path; from infra.emulator import Emulator\n"
-        f"with Emulator('toy.handler', cwd=Path({str(toy)!r})) as emulator:\n"
+        f"with Emulator('toy.handler', client=('-m', 'awslambdaric'), cwd=Path({str(toy)!r})) as emulator:\n"
         "    emulator.invoke({}); print(json.dumps(emulator.pids()), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=rie.ROOT, stdout=subprocess.PIPE) as parent:
@@ -192,7 +192,10 @@ def test_killed_parent_takes_the_emulator_along(toy: Path) -> None:
 
 def test_two_emulators_side_by_side(toy: Path, tmp_path: Path) -> None:
     log = tmp_path / "rie.log"
-    with Emulator("toy.handler", cwd=toy, log=log) as one, Emulator("toy.handler", cwd=toy) as other:
+    with (
+        Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy, log=log) as one,
+        Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as other,
+    ):
         answers = [call(one), call(other), call(one)]
     assert answers[0]["pid"] == answers[2]["pid"] != answers[1]["pid"]
     assert [answer["calls"] for answer in answers] == [1, 1, 2]
@@ -206,7 +209,7 @@ def test_port_taken_meanwhile_is_given_up(toy: Path, monkeypatch: pytest.MonkeyP
         ports = [processes.free_port() for _ in range(4)]
         ports[which] = taken
         monkeypatch.setattr(processes, "free_port", lambda: ports.pop(0))
-        with Emulator("toy.handler", cwd=toy) as emulator:
+        with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy) as emulator:
             assert ports == []
             assert taken not in processes.listening_ports(emulator.pid)
             assert call(emulator)["calls"] == 1

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra import processes, rie
-from infra.emulator import Emulator
+from infra.emulator import AWSLAMBDARIC, Emulator
 from infra.front import FunctionUrl
 from infra.payload import REQUEST_LIMIT, AnswerError, HttpRequest, decode_answer, encode_event
 
@@ -51,7 +51,7 @@ def handler(event, context):
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionUrl]:
     folder = tmp_path_factory.mktemp("toy")
     (folder / "toy.py").write_text(TOY)
-    with Emulator("toy.handler", cwd=folder) as emulator, FunctionUrl(emulator) as front:
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=folder) as emulator, FunctionUrl(emulator) as front:
         yield front
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_what_it_imports() -> None:
         check=True,
         cwd=ROOT,
     )
-    modules = ("errors", "events", "events.http_event", "events.http_response", "messages")
+    modules = ("errors", "events", "events.http_event", "events.http_response", "messages", "native", "native.cjson")
     ours = ["function", *(f"function.{name}" for name in modules)]
     assert run.stdout.split() == ["__future__", *ours]
 
@@ -103,3 +104,20 @@ def test_only_the_format_at_hand_is_imported(kind: str, unwanted: set[str]) -> N
     assert "PIL.Image" in loaded
     others = {"PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.ImageOps", "PIL.TiffImagePlugin", "numpy"}
     assert not loaded & (unwanted | others)
+
+
+@pytest.mark.parametrize("text", ["{", "[1,", '{"a":1} x', "{'a':1}", '"\\x"', "nul", "[1]]", '{"a'])
+def test_what_is_no_json_is_refused_where_json_is_not_imported_yet(text: str) -> None:
+    program = """if True:
+        import sys
+        from function.native import cjson
+        assert "json" not in sys.modules
+        try:
+            cjson.loads(sys.argv[1])
+        except ValueError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", program, text], capture_output=True, text=True, check=True, cwd=ROOT)
+    with pytest.raises(ValueError, match=r"line 1") as expected:
+        json.loads(text)
+    assert done.stdout.strip() == str(expected.value)

@@ -160,7 +160,7 @@ def test_a_model_that_is_not_prepared_is_refused(tmp_path: Path, digits_prepared
     folder.mkdir()
     for name in ("model.toml", "labels.txt"):
         (folder / name).write_bytes((digits_prepared / "digits" / name).read_bytes())
-    with pytest.raises(stage.StageError, match=r"is not prepared; run: python -m models.prepare"):
+    with pytest.raises(stage.StageError, match=r"is not prepared; run: zeroserve prepare"):
         stage.function(tmp_path / "out", [str(folder)], None)
     (folder / "prepared").mkdir()
     (folder / "prepared" / "model.json").write_text('{"sha256": "00"}')

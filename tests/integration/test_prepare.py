@@ -24,7 +24,7 @@ from function.engine.registry import Models
 from function.native import cpu
 from function.settings import Settings
 from function.tensor import Spec
-from models import manifest, prepare, verify
+from models import emulators, manifest, prepare, verify
 from models.manifest import ManifestError
 from tests import support
 
@@ -143,7 +143,7 @@ def test_a_family_without_emulator_is_said_to_be_left_out(model: manifest.Manife
 def test_a_family_without_a_cpu_is_said_to_be_left_out(
     model: manifest.Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "EMULATED", {})
+    monkeypatch.setattr(emulators, "EMULATED", {})
     absent = {"avx2", "avx512"} - {str(FAMILY)}
     lines = support.prepare_natively(model, force=True)
     for family in absent:
@@ -156,7 +156,7 @@ def test_an_emulator_that_fails_leaves_its_family_out(
 ) -> None:
     """As does a qemu-user without AVX2: the other artifacts are built all the same, and once only."""
     script = "import sys; sys.exit('no such CPU')"
-    monkeypatch.setattr(prepare, "EMULATED", {os.uname().machine: {"avx2": (sys.executable, "-c", script)}})
+    monkeypatch.setattr(emulators, "EMULATED", {os.uname().machine: {"avx2": (sys.executable, "-c", script)}})
     lines = prepare.prepare(model)
     assert "tiny: avx2 left out: no such CPU; the portable artifact serves there" in lines
     assert {path.name for path in model.prepared.glob("*/")} == BUILT
@@ -228,7 +228,7 @@ def test_a_missing_raw_file_that_can_be_pulled(model: manifest.Manifest) -> None
     toml = model.folder / "model.toml"
     toml.write_text(toml.read_text().replace("[file]", '[file]\nsources = ["https://example.com/model.onnx"]'))
     message = refusal(manifest.read(model.folder))
-    assert message == f"{model.path} is missing; run: python -m models.pull {model.folder}"
+    assert message == f"{model.path} is missing; run: zeroserve pull {model.folder}"
 
 
 @pytest.mark.parametrize("altered", [b"", b"short", None], ids=["empty", "short", "flipped"])
@@ -352,7 +352,7 @@ def test_a_server_goes_on_while_its_model_is_prepared_anew(model: manifest.Manif
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python -m models.prepare` where there is no qemu."""
+    """`zeroserve prepare` where there is no qemu."""
     command = [sys.executable, "-m", "models.prepare", *map(str, arguments)]
     environ = {**os.environ, "PATH": ""}
     return subprocess.run(command, capture_output=True, text=True, cwd=support.ROOT, env=environ, check=False)

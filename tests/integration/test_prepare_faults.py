@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
-# `python -m models.prepare --force FOLDER` that kills itself, as with kill -9, before its Nth change of the disk or
+# `zeroserve prepare --force FOLDER` that kills itself, as with kill -9, before its Nth change of the disk or
 # start of a program; with N = 0 it goes through and prints how many there are. EXCHANGE 0: as on an old file system.
 KILLED = """
 import os, signal, sys

@@ -273,7 +273,7 @@ def test_wrong_bytes_of_the_right_size_are_refused(source: Source, folder: Path)
     assert files(folder) == {"model.toml"}
     message = str(caught.value)
     assert f"{url}: sha256 is {hashlib.sha256(OTHER).hexdigest()}, {hashlib.sha256(DATA).hexdigest()}" in message
-    assert f"python -m models.pull {folder} --from-file PATH" in message
+    assert f"zeroserve pull {folder} --from-file PATH" in message
     assert source.requests == [("/a", None)], "the same wrong bytes are not fetched again"
 
 

@@ -172,6 +172,6 @@ def test_the_golden_input_gives_even_a_forged_record_away(played: Played) -> Non
     found = played.found["forged"]
     if played.found["cpu"]["family"] == "avx2":
         assert found["code"] == "UNAVAILABLE"
-        assert "python -m models.prepare" in found["refused"]
+        assert "zeroserve prepare" in found["refused"]
     else:  # the portable artifact serves whatever the record of avx2 says
         assert found["refused"] is None

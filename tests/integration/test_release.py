@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from function.settings import VERSION
 from infra import release
 from layer import bytecode, package
 
@@ -62,5 +63,6 @@ def test_what_was_built_is_what_the_checksums_say(
     assert status == 0, said.err
     assert "image: left out" in said.out
     names = {path.name for path in (tmp_path / "dist").iterdir()}
-    assert names == {"function.zip", "layer-x86_64.zip", "layer-arm64.zip", release.CHECKSUMS}
+    wheel = f"zeroserve-{VERSION}-py3-none-any.whl"
+    assert names == {"function.zip", "layer-x86_64.zip", "layer-arm64.zip", wheel, release.CHECKSUMS}
     subprocess.run(["sha256sum", "--check", "--strict", release.CHECKSUMS], cwd=tmp_path / "dist", check=True)

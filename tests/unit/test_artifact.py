@@ -112,7 +112,7 @@ def assert_falls_back(models: Models, expected: NDArray[np.float32], stderr: pyt
     assert models.get("tiny").artifact.family == PORTABLE
     [warning] = stderr.readouterr().err.splitlines()
     assert warning.startswith("zeroserve: warning: ")
-    assert "; the portable artifact serves, loading takes longer. To mend: python -m models.prepare " in warning
+    assert "; the portable artifact serves, loading takes longer. To mend: zeroserve prepare " in warning
     return warning
 
 
@@ -122,7 +122,7 @@ def assert_refuses(models: Models, folder: Path) -> str:
         with pytest.raises(PredictError) as caught:
             answer(models)
         assert caught.value.code == "UNAVAILABLE"
-        assert f"run: python -m models.prepare {folder}" in caught.value.message
+        assert f"run: zeroserve prepare {folder}" in caught.value.message
         assert not models.loaded("tiny")
     return caught.value.message
 
@@ -377,7 +377,7 @@ def test_a_path_with_spaces_is_quoted_in_the_command(originals: Path, tmp_path: 
     folder = tmp_path / "my models" / "tiny"
     shutil.copytree(originals / "tiny", folder)
     remove(folder / "prepared" / "numbers.onnx")
-    with pytest.raises(PredictError, match=f"python -m models.prepare '{folder}'"):
+    with pytest.raises(PredictError, match=f"zeroserve prepare '{folder}'"):
         answer(Models(Settings({"MODEL_REPOSITORY": str(folder.parent)})))
 
 

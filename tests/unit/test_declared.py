@@ -95,7 +95,7 @@ def test_missing_is_nan_or_nothing(tmp_path: Path, value: str) -> None:
 
 def text_folder(folder: Path) -> Path:
     folder.mkdir()
-    tiny_text.tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer.json").write_text("{}")  # looked into when the model is prepared
     return folder
 
 

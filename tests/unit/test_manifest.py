@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models import manifest
 from models.manifest import ManifestError
+from models.pinned import File
 from models.table import TableError, make
 from tests import support
 
@@ -244,4 +245,4 @@ def test_any_value_anywhere_is_read_or_refused(path: str, value: Any, tmp_path: 
 @pytest.mark.parametrize("values", [5, "x", [], None])
 def test_a_table_that_is_none(values: Any) -> None:
     with pytest.raises(TableError, match="here should be a table"):
-        make(manifest.File, "here ", values)
+        make(File, "here ", values)

@@ -211,7 +211,7 @@ def test_verifying_finds_a_wrong_sha256(repository: Path) -> None:
     forge(folder, files=files)
     models_of(repository).get("tiny")  # CRC-32 and size are right
     message = refusal(models_of(repository, VERIFY_ARTIFACTS="1"))
-    assert f"{folder}/model.onnx is damaged: its sha256 is not the one of artifact.json; run: python -m" in message
+    assert f"{folder}/model.onnx is damaged: its sha256 is not the one of artifact.json; run: zeroserve" in message
 
 
 def test_verifying_finds_a_wrong_answer(repository: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_graph_that_ort_refuses_is_unavailable(repository: Path) -> None:
         forge(folder, files=files)
     message = refusal(models_of(repository))
     assert "model.onnx" in message
-    assert f"run: python -m models.prepare {repository / 'tiny'}" in message
+    assert f"run: zeroserve prepare {repository / 'tiny'}" in message
 
 
 def test_a_graph_with_other_tensors_than_the_metadata_is_unavailable(repository: Path) -> None:
@@ -347,7 +347,7 @@ def test_a_small_graph_damaged_after_loading_changes_no_answer(name: str, reposi
     for damaged in (b"", content[:-3], unnoticed):
         for got, right in zip(answers(damaged), expected, strict=True):
             np.testing.assert_array_equal(got, right)
-        with pytest.raises(PredictError, match=rf"{name}.*run: python -m models\.prepare"):
+        with pytest.raises(PredictError, match=rf"{name}.*run: zeroserve prepare"):
             models_of(repository).get("tiny")
         path.write_bytes(content)
 

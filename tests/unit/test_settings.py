@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from function.errors import PredictError
-from function.settings import FIELDS, VARIABLES, Settings
+from function.settings import VARIABLES, RuntimeSettings, Settings, Variable
 
 NUMBERS = [name for name, row in VARIABLES.items() if row.default.isdigit()]
 TEXTS = [name for name in VARIABLES if name not in NUMBERS]
+CLASSES = (Settings, RuntimeSettings)
+FIELDS = {field: row for each in CLASSES for field, row in vars(each).items() if isinstance(row, Variable)}
 
 
 def values(environ: dict[str, str]) -> dict[str, Any]:
-    settings = Settings(environ)
-    return {name: getattr(settings, name) for name in FIELDS}
+    holders = [each(environ) for each in CLASSES]
+    return {name: getattr(holder, name) for holder in holders for name in FIELDS if hasattr(holder, name)}
 
 
 def changed(environ: dict[str, str]) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def test_each_variable_has_a_meaning(name: str) -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_that_is_none_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(PredictError) as caught:
-        Settings({name: value})
+        values({name: value})
     assert caught.value.code == "UNAVAILABLE"
     assert caught.value.message == f"the environment variable {name} must be a whole number, not {value!r}"
 

@@ -1,4 +1,4 @@
-"""`python -m models.verify`: a line for each artifact, and the command that mends where one is wrong."""
+"""`zeroserve verify`: a line for each artifact, and the command that mends where one is wrong."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_damage_is_named_with_the_command(name: str, damage: str, model: manifes
     assert code == 1
     [line] = [line for line in out.splitlines() if line.startswith(f"tiny: {PORTABLE} ")]
     assert path.name in line
-    assert err == f"tiny: to mend: python -m models.prepare {model.folder}\n"
+    assert err == f"tiny: to mend: zeroserve prepare {model.folder}\n"
     support.prepare_here(model)
     assert call(model.folder)[0] == 0
 
@@ -143,7 +143,7 @@ def test_a_missing_artifact_is_found(family: str, model: manifest.Manifest, call
     code, out, err = call(model.folder)
     assert code == 1
     assert f"tiny: {family} [Errno 2] No such file or directory" in out
-    assert "to mend: python -m models.prepare" in err
+    assert "to mend: zeroserve prepare" in err
 
 
 def test_a_model_that_is_not_prepared(model: manifest.Manifest, call: Any) -> None:
@@ -151,7 +151,7 @@ def test_a_model_that_is_not_prepared(model: manifest.Manifest, call: Any) -> No
     code, out, err = call(model.folder)
     assert code == 1
     assert f"tiny: {PORTABLE} [Errno 2] No such file or directory" in out
-    assert err == f"tiny: to mend: python -m models.prepare {model.folder}\n"
+    assert err == f"tiny: to mend: zeroserve prepare {model.folder}\n"
 
 
 def test_one_wrong_model_of_several(model: manifest.Manifest, original: Path, call: Any) -> None:

@@ -24,6 +24,6 @@ def handler(event: dict[str, Any], context: object) -> Any:
     called = time.monotonic_ns()
     answer = _handler(event, context)
     answered = time.monotonic_ns()
-    stamps = (os.environ["COLD_INTERPRETER_NS"], _importing, _imported, called, answered)
+    stamps = (os.environ.get("COLD_INTERPRETER_NS", _importing), _importing, _imported, called, answered)
     answer["headers"]["x-cold-ns"] = ",".join(map(str, stamps))
     return answer

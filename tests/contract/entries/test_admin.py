@@ -72,7 +72,7 @@ def test_a_model_is_loaded_listed_and_replaced(wire: Wire, repository: Path) -> 
         artifact.unlink()
     refused = load(wire, name, f"shelf/{name}")
     assert refused.status == 503
-    assert "python -m models.prepare" in refused.error
+    assert "zeroserve prepare" in refused.error
     assert doubled(wire, name, [1, -2]) == [-1, 2]  # nothing has changed
 
 
@@ -155,7 +155,7 @@ def test_a_sibling_whose_name_begins_alike_is_outside(wire: Wire, repository: Pa
     [
         ("mixed", "nobody", 404, "no model 'mixed'"),
         ("mixed", "classes", 400, "classes holds the model 'classes', not 'mixed'"),
-        ("unprepared", "unprepared", 503, "not prepared; run: python -m models.prepare"),
+        ("unprepared", "unprepared", 503, "not prepared; run: zeroserve prepare"),
         ("damaged", "damaged", 503, "damaged"),
         ("mixed", "mixed/model.toml", 404, "no model 'mixed'"),
         ("a/b", "mixed", 404, "model names"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.emulator import Emulator
+from infra.emulator import AWSLAMBDARIC, Emulator
 from infra.front import FunctionUrl
 from tests.contract.entries.servers import ROOT
 from tests.contract.entries.valid import VALID
@@ -30,7 +30,10 @@ def mangum(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("mangum")
     (folder / "mangum_entry.py").write_text(documented_entry())
     variables = {"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "colours", "PYTHONPATH": str(ROOT)}
-    with Emulator("mangum_entry.handler", env=variables, cwd=folder) as emulator, FunctionUrl(emulator) as front:
+    with (
+        Emulator("mangum_entry.handler", client=AWSLAMBDARIC, env=variables, cwd=folder) as emulator,
+        FunctionUrl(emulator) as front,
+    ):
         wire = Wire("mangum", front.url.removeprefix("http://"))
         yield wire
         wire.close()

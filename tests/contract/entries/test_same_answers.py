@@ -214,7 +214,7 @@ def test_the_index_tells_what_is_ready(wire: Wire) -> None:
         ("damaged", "UNAVAILABLE"),
         ("unprepared", "UNAVAILABLE"),
     ]
-    assert all("run: python -m models.prepare" in row["reason"] for row in unready)
+    assert all("run: zeroserve prepare" in row["reason"] for row in unready)
     ready = wire.post("/v2/repository/index", {"ready": True}).json
     assert ready == [row for row in everything if row not in unready]
     assert all(row["version"] == "1" and row["reason"] == "" for row in ready)
@@ -226,5 +226,5 @@ def test_a_model_that_is_not_ready_is_a_503_that_says_what_to_run(wire: Wire) ->
         for path in (f"/v2/models/{name}", f"/v2/models/{name}/ready", f"/v2/models/{name}/versions/1/ready"):
             answer = wire.get(path)
             assert answer.status == 503
-            assert "run: python -m models.prepare" in answer.error
+            assert "run: zeroserve prepare" in answer.error
         assert wire.infer(name, {"inputs": []}).status == 503

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ACCOUNT = "123456789012"  # moto's
+WRAPPER = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/zeroserve-bootstrap"}
 OWNER = "x-amz-expected-bucket-owner"
 
 
@@ -64,7 +65,7 @@ def test_first_run_makes_everything(session: boto3.Session, dist: Path) -> None:
     made = functions.get_function(FunctionName="first", Qualifier="live")["Configuration"]
     assert (made["Runtime"], made["Handler"]) == ("python3.13", "function.handler.handler")
     assert (made["MemorySize"], made["Architectures"]) == (3008, ["x86_64"])
-    assert made["Environment"]["Variables"] == {"MODEL_NAME": "digits"}
+    assert made["Environment"]["Variables"] == {**WRAPPER, "MODEL_NAME": "digits"}
     (layer,) = made["Layers"]
     assert "first-x86_64:1" in layer["Arn"]
     assert functions.get_alias(FunctionName="first", Name="live")["FunctionVersion"] == "1"
@@ -266,7 +267,7 @@ def test_variables_that_were_set_by_hand_stay(session: boto3.Session, dist: Path
     functions.update_function_configuration(FunctionName="variables", Environment={"Variables": by_hand})
     deploy.deploy(session, plan, dist)
     live = functions.get_function(FunctionName="variables", Qualifier="live")["Configuration"]
-    assert live["Environment"]["Variables"] == {**by_hand, "MODEL_NAME": "digits"}
+    assert live["Environment"]["Variables"] == {**WRAPPER, **by_hand, "MODEL_NAME": "digits"}
 
 
 def test_variables_that_cannot_be_read_are_not_replaced(session: boto3.Session, dist: Path) -> None:
@@ -283,6 +284,7 @@ def test_variables_that_cannot_be_read_are_not_replaced(session: boto3.Session, 
         deploy.deploy(session, plan, dist)
     session.events.unregister("after-call.lambda.GetFunctionConfiguration", encrypted)
     assert functions.get_function_configuration(FunctionName="encrypted")["Environment"]["Variables"] == {
-        "MODEL_NAME": "digits"
+        **WRAPPER,
+        "MODEL_NAME": "digits",
     }
     assert functions.get_alias(FunctionName="encrypted", Name="live")["FunctionVersion"] == "1"

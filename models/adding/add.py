@@ -1,0 +1,198 @@
+"""From an ONNX file to a prepared model folder, with nothing to write by hand; or nothing at all, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from function.engine.repository import LONGEST_NAME
+from models import example as examples
+from models import manifest, prepare, raw
+from models.adding import check, columns, compose, request, sizes, source, surgery
+from models.adding.words import AddError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from function.tensor import Spec
+    from models.adding.source import Source
+    from models.manifest import Manifest
+
+GRAPH = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller says about the file; empty: found out. `sizes` are input -> shape."""
+
+    name: str = ""
+    example: Path | None = None
+    sizes: dict[str, list[int]] = field(default_factory=dict)
+    image: str = ""
+    labels: Path | None = None
+    columns: Path | None = None
+
+
+@dataclass(frozen=True)
+class Added:
+    """The model, what was changed and built (a line each), and how far it is from onnxruntime (relative)."""
+
+    model: Manifest
+    lines: list[str]
+    difference: float
+    compared: int
+
+
+def add(path: Path, repository: Path, wishes: Wishes, step: Callable[[str], None] = lambda _: None) -> Added:
+    """Makes the folder in `repository` and prepares it. AddError or ManifestError: nothing is left behind."""
+    name = _name(path, wishes.name)
+    target = repository / name
+    if target.exists():
+        raise AddError(f"{target} is there already; take another --name, or run: zeroserve remove {name}")
+    step(f"reading {path.name}")
+    found = source.read(path)
+    made = [folder for folder in (repository, *repository.parents) if not folder.exists()]
+    repository.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=repository, prefix=".add-") as temporary:
+            folder = Path(temporary, name)
+            folder.mkdir()
+            added = _fill(found, folder, wishes, step)
+            folder.rename(target)
+    except BaseException:
+        for folder in made:
+            folder.rmdir()
+        raise
+    return Added(manifest.read(target), added.lines, added.difference, added.compared)
+
+
+def _name(path: Path, wished: str) -> str:
+    """The model's name: letters, digits, '.', '_' and '-' of the file's, or of its folder's where that says nothing."""
+    if wished:
+        if "/" in wished or not wished.strip(".") or not wished.isprintable() or len(wished) > LONGEST_NAME:
+            raise AddError(f"--name is {wished!r}; 1 to {LONGEST_NAME} printable characters without '/' are expected")
+        return wished
+    stem = path.absolute().parent.name if path.stem in ("model", "model_optimized", "network") else path.stem
+    return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.")[:LONGEST_NAME] or "model"
+
+
+def _fill(found: Source, folder: Path, wishes: Wishes, step: Callable[[str], None]) -> Added:
+    lines, labels = surgery.operate(found.model)
+    graph = folder / GRAPH
+    step("copying")
+    if lines:
+        graph.write_bytes(found.model.SerializeToString(deterministic=True))
+    else:  # its own bytes, so that its sha256 is known elsewhere too
+        shutil.copyfile(found.path, graph)
+    for external in found.external:
+        (folder / external).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found.path.parent / external, folder / external)
+    oracle = sizes.open_quietly(graph)
+    step("finding sizes")
+    document, body = _describe(found, folder, wishes, oracle, labels)
+    (folder / "model.toml").write_text(compose.toml(document), encoding="utf-8")
+    if body:
+        request.write(folder / examples.FILE, body)
+    step("preparing")
+    model = manifest.read(folder)
+    cases = check.expectations(oracle, sizes.specs_of(oracle)[0], raw.examples(model))
+    del oracle
+    lines += prepare.prepare(model, emulate=False)
+    step("comparing with onnxruntime")
+    return Added(model, lines, check.compare(model, cases), len(cases))
+
+
+def _describe(
+    found: Source, folder: Path, wishes: Wishes, oracle: Any, labels: list[str]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """model.toml, and the example request."""
+    inputs, outputs = sizes.specs_of(oracle)
+    categories = columns.categories_of(found.model.graph)
+    rows = (
+        columns.from_file(wishes.columns, inputs, categories)
+        if wishes.columns
+        else columns.from_inputs(inputs, categories)
+    )
+    example, body = _example(oracle, wishes, inputs, {name: texts[0] for (name, _), texts in categories.items()})
+    document: dict[str, Any] = {
+        "name": folder.name,
+        "version": "1",
+        "description": _description(found),
+        "licence": next((p.value for p in found.model.metadata_props if p.key.lower() in ("license", "licence")), "")
+        or "not stated",
+        "source": found.path.name,
+    }
+    if wishes.labels:
+        labels = _read_labels(wishes.labels)
+    if labels:
+        document["labels"] = "labels.txt"
+        (folder / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    document["file"] = {"name": GRAPH, **_digest(folder / GRAPH)}
+    if found.external:
+        document["external"] = [{"name": name, **_digest(folder / name)} for name in found.external]
+    document |= {"inputs": compose.specs(inputs.values()), "outputs": compose.specs(outputs.values())}
+    document["example"] = {
+        name: entry["shape"] if entry.get("value") is None else entry for name, entry in example.items()
+    }
+    if wishes.image:
+        softmaxed = {name for node in found.model.graph.node if node.op_type == "Softmax" for name in node.output}
+        shapes = {name: entry["shape"] for name, entry in example.items()}
+        document["image"] = compose.image(wishes.image, inputs, outputs, shapes, softmaxed)
+    if rows and not wishes.image:
+        document["table"] = {"columns": rows}
+        body = body if body and "instances" in body else request.rows(rows)
+    return document, body
+
+
+def _example(
+    oracle: Any, wishes: Wishes, inputs: dict[str, Spec], texts: dict[str, str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+    """[example], and the request that was given or is made of it."""
+    given: dict[str, dict[str, Any]] = {}
+    for name, shape in wishes.sizes.items():
+        if name not in inputs:
+            raise AddError(f"--size names the input {name!r}; the inputs are {', '.join(inputs)}")
+        if not inputs[name].accepts(tuple(shape)):
+            raise AddError(f"--size of {name!r} is {shape}, and the model takes {list(inputs[name].shape)}")
+        given[name] = {"shape": shape}
+    arrays = body = None
+    if wishes.example:
+        arrays, body = request.read(wishes.example, inputs)
+    if arrays is None:
+        example = sizes.find(oracle, inputs, given, texts)
+        return example, body or request.body(inputs, example)
+    try:
+        sizes.run(oracle, arrays)
+    except RuntimeError as error:
+        raise AddError(f"--example {wishes.example} is not what the model takes: {sizes.first_line(error)}") from error
+    try:
+        example = sizes.find(oracle, inputs, request.entries(arrays, inputs), texts)
+    except AddError:  # numbers that only some models take: the first of each input stands for all
+        example = sizes.find(oracle, inputs, request.entries(arrays, inputs, first=True), texts)
+    return example, body or request.body(inputs, example, arrays)
+
+
+def _description(found: Source) -> str:
+    model = found.model
+    opsets = ", ".join(f"{each.domain or 'ai.onnx'} {each.version}" for each in model.opset_import)
+    producer = " ".join(filter(None, (model.producer_name, model.producer_version))) or "an unknown exporter"
+    return f"made by {producer}; opset {opsets}"
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AddError(
+            f"--labels {path} cannot be read: {error}; a text file, one label a line, is expected"
+        ) from error
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
