@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Reply = bytes | int | list["Reply"] | None
 
 _PORT = 6379
+_HEADS = [b"\r\n$%d\r\n" % length for length in range(64)]  # made once: a load writes millions of short words
 _LARGEST = 64 * 1024 * 1024  # bytes of a reply or elements of an array; more is taken for garbage
 
 
@@ -104,4 +105,8 @@ class Connection:
 def _encoded(words: Sequence[str | bytes]) -> bytes:
     """A command as an array of bulk strings: lengths first, so no byte of a word can end it."""
     parts = [word.encode() if isinstance(word, str) else word for word in words]
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+    framed = [b"*%d" % len(parts)]
+    for part in parts:
+        framed += (_HEADS[len(part)] if len(part) < len(_HEADS) else b"\r\n$%d\r\n" % len(part), part)
+    framed.append(b"\r\n")
+    return b"".join(framed)

@@ -12,7 +12,7 @@ from pybase64 import b64decode, b64encode_as_string
 
 from function.aws.client import Aws, AwsRequest
 from function.features import feast_keys, feast_values
-from function.features.view import KINDS, Row
+from function.features.view import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _item(view: View, key: bytes, row: Row) -> dict[str, Any]:
     from datetime import UTC
 
     values = {
-        column.name: {"B": b64encode_as_string(feast_values.encode(KINDS[column.datatype], row.values[column.name]))}
+        column.name: {"B": b64encode_as_string(feast_values.encode(column.kind, row.values[column.name]))}
         for column in view.columns
         if column.name in row.values
     }

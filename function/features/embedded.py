@@ -14,16 +14,28 @@ if TYPE_CHECKING:
     from function.features.view import View
 
 
-def rows(view: View, lines: Iterable[str], event_time: float) -> Iterator[tuple[bytes, Row]]:
-    """The entity key and the row of each line; an empty field is null. ValueError, PredictError for what is none."""
-    kinds = {name: _READ[kind] for name, kind in view.keys.items()}
-    kinds |= {column.name: _READ[column.datatype] for column in view.columns}
-    for line in csv.DictReader(lines):
-        values = {name: kinds[name](text) if text else None for name, text in line.items() if name in kinds}
-        yield (
-            view.entity_key(values),
-            Row(event_time, {column.name: values.get(column.name) for column in view.columns}),
-        )
+def rows(view: View, lines: Iterable[str], now: float, timestamp: str = "") -> Iterator[tuple[bytes, Row]]:
+    """The entity key and the row of each line; an empty field is null. ValueError, PredictError for what is none.
+
+    Observed at `now`, seconds since 1970, or as the column `timestamp` says, RFC 3339.
+    """
+    keys = {name: _READ[kind] for name, kind in view.keys.items()}
+    columns = [(column.name, _READ[column.datatype]) for column in view.columns]
+    reader = csv.reader(lines)
+    at = {name: index for index, name in enumerate(next(reader, []))}
+    key_places = [(name, at[name], read) for name, read in keys.items()]
+    places = [(name, at[name], read) for name, read in columns]
+    for line in reader:
+        key = view.entity_key({name: read(line[index]) for name, index, read in key_places})
+        values = {name: read(line[index]) if line[index] else None for name, index, read in places}
+        yield key, Row(_seconds(line[at[timestamp]]) if timestamp else now, values)
+
+
+def _seconds(text: str) -> float:
+    from datetime import UTC, datetime
+
+    when = datetime.fromisoformat(text)
+    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 
 
 def _flag(text: str) -> bool:

@@ -20,6 +20,7 @@ BYTES, STRING, INT32, INT64, DOUBLE, FLOAT, BOOL, TIMESTAMP, NULL = 1, 2, 3, 4, 
 _LISTS = range(11, 19)
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types
+_PACKED = {DOUBLE: (b"\x29", "<d"), FLOAT: (b"\x35", "<f")}  # with their tags
 _FIXED = {DOUBLE: ("<d", 8), FLOAT: ("<f", 4)}
 
 
@@ -49,6 +50,9 @@ def decode(data: bytes) -> tuple[int, Value]:
 
 def encode(kind: int, value: Value) -> bytes:
     """A Value of this type (a field number above), as Feast's own writer makes it."""
+    if kind in _PACKED and type(value) is float:  # most of all values, so at once
+        head, code = _PACKED[kind]
+        return head + struct.pack(code, value)
     if value is None:
         return _tag(NULL, _VARINT) + b"\0"
     if isinstance(value, list):

@@ -15,7 +15,7 @@ import pg8000.native
 from function.errors import PredictError
 from function.features import feast_values
 from function.features.pool import Pool
-from function.features.view import KINDS, Row
+from function.features.view import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,19 +54,26 @@ class PostgresStore:
 
     def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
         """Stores the rows as Feast does; PredictError (INVALID_ARGUMENT) for a view with a query of its own."""
-        for view, key, row in rows:
+        for view in {view.name: view for view, _, _ in rows}.values():
             if view.query:
                 raise PredictError("INVALID_ARGUMENT", f"view {view.name!r} reads a query of its own: write its tables")
-            statement = (
+            cells: dict[tuple[bytes, str], tuple[bytes, datetime]] = {}  # of two rows of an entity the last one counts
+            for each, key, row in rows:
+                when = datetime.fromtimestamp(row.event_time, UTC)
+                for column in view.columns if each.name == view.name else ():
+                    if column.name in row.values:
+                        value = feast_values.encode(column.kind, row.values[column.name])
+                        cells[key, column.name] = (value, when)
+            self._run(
                 f"INSERT INTO {_table(view)} (entity_key, feature_name, value, event_ts) "  # noqa: S608  (quoted)
-                "VALUES (:key, :feature, :value, :time) ON CONFLICT (entity_key, feature_name) "
-                "DO UPDATE SET value = EXCLUDED.value, event_ts = EXCLUDED.event_ts"
+                "SELECT * FROM unnest(CAST(:keys AS bytea[]), CAST(:names AS text[]), CAST(:cells AS bytea[]), "
+                "CAST(:times AS timestamptz[])) ON CONFLICT (entity_key, feature_name) "
+                "DO UPDATE SET value = EXCLUDED.value, event_ts = EXCLUDED.event_ts",
+                keys=[key for key, _ in cells],
+                names=[name for _, name in cells],
+                cells=[value for value, _ in cells.values()],
+                times=[when for _, when in cells.values()],
             )
-            when = datetime.fromtimestamp(row.event_time, UTC)
-            for column in view.columns:
-                if column.name in row.values:
-                    value = feast_values.encode(KINDS[column.datatype], row.values[column.name])
-                    self._run(statement, key=key, feature=column.name, value=value, time=when)
 
     def _feast_table(self, view: View, keys: list[bytes]) -> dict[bytes, Row]:
         statement = (

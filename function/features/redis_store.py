@@ -8,7 +8,7 @@ from __future__ import annotations
 from function.cache.resp import Connection
 from function.features import feast_values
 from function.features.pool import Pool
-from function.features.view import KINDS, Row
+from function.features.view import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RedisStore:
             words: list[str | bytes] = ["HSET", key + view.project.encode()]
             for column, field in zip(view.columns, view.redis_fields, strict=False):
                 if column.name in row.values:
-                    words += (field, feast_values.encode(KINDS[column.datatype], row.values[column.name]))
+                    words += (field, feast_values.encode(column.kind, row.values[column.name]))
             words += (view.redis_fields[-1], feast_values.encoded_timestamp(row.event_time))
             commands.append(words)
         self._pool.use(lambda connection: connection.pipeline(commands))

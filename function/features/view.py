@@ -37,10 +37,11 @@ _KEY_LIMIT = 1024  # bytes of one key's value
 class Column:
     """A feature: `default` stands for a value that is missing, null or too old; None lets the model's own rule hold."""
 
-    __slots__ = ("_fits", "datatype", "default", "name")
+    __slots__ = ("_fits", "datatype", "default", "kind", "name")
 
     def __init__(self, name: str, datatype: str, default: Any = None) -> None:
         self.name, self.datatype, self.default = name, datatype, default
+        self.kind = KINDS[datatype]
         self._fits = _FITS[datatype]
 
     def holds(self, value: Any) -> bool:
