@@ -37,10 +37,9 @@ def _dynamodb(store: Any, table: str) -> None:
         "BillingMode": "PAY_PER_REQUEST",
     }
     try:
+        store._call("DescribeTable", name)
+    except AwsError:  # that it is not there; anything else fails here again
         store._call("CreateTable", name | schema)
-    except AwsError as error:
-        if "ResourceInUse" not in error.code + str(error):
-            raise
     end = time.monotonic() + _SECONDS
     while store._call("DescribeTable", name)["Table"]["TableStatus"] != "ACTIVE" and time.monotonic() < end:
         time.sleep(0.5)

@@ -56,6 +56,9 @@ class Pool:
             with contextlib.suppress(Exception):
                 connection.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes those that nobody uses."""
         while self._idle:

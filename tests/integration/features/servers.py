@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -81,7 +82,7 @@ def postgres(*settings: str) -> Iterator[Postgres]:
                 _await(server, process)
                 yield server
             finally:
-                process.terminate()
+                process.send_signal(signal.SIGINT)  # "fast": it does not wait for those who are connected
                 process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
