@@ -104,7 +104,7 @@ class Inference:
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
             decoded = decode()
-            exchange.request.body = b""  # frees its memory before the inference needs some
+            exchange.request.body, exchange.request.document = b"", None  # frees their memory for the inference
         if metadata.features:
             self._complete(exchange, metadata, decoded)
         model = loading()

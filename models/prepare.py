@@ -161,8 +161,8 @@ def _fingerprint(model: Manifest, families: list[str]) -> str:
 
 
 def _write_shared(model: Manifest, target: Path, fingerprint: str, families: list[str]) -> list[str]:
-    """What all artifacts of the model share: model.json and the small graphs. Returns the files' names."""
-    small = {"reals.onnx": graphs.reals(), "numbers.onnx": graphs.numbers()}
+    """What all artifacts of the model share: model.json and the graph for pictures. Returns the files' names."""
+    small = {}
     if model.image:
         small["image.onnx"] = graphs.image(model.image)
     written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}

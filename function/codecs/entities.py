@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from function.codecs import json_tensor, table
+from function.codecs import table
 from function.errors import invalid
 from function.limits import LIMITS
-from function.tensor import JsonTensor, Spec
+from function.tensor import Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ def completed(
 
 
 def _values(name: str, tensor: Tensor) -> list[Any]:
-    if isinstance(tensor, JsonTensor):
-        return list(json_tensor.doubles(tensor))
     if tensor.datatype != "BYTES":
         return list(tensor.numbers())
     try:
