@@ -144,13 +144,14 @@ format: $(READY) ## let ruff rewrite what it can
 lock: ## resolve the requirement files anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/function.in -o requirements/function.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra aws --extra text --extra dev -c requirements/function.txt -o requirements/dev.txt
+	  --extra aws --extra text --extra features --extra dev -c requirements/function.txt -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/image.in \
 	  -c requirements/dev.txt -o requirements/image.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
 	  --no-deps -c requirements/dev.txt -o requirements/text.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/feast.in -o requirements/feast.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt
 
 clean: ## remove everything that can be made again

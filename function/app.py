@@ -30,6 +30,8 @@ class App:
         json_reader.configure(settings)
         self.settings = settings
         self.inference = Inference(settings)
+        if settings.features_url or settings.features_database_url:
+            self.inference.connect()
         self._results: ResultCache | None = None
         if settings.result_cache_bytes or settings.result_cache_url:
             from function.cache.result_cache import ResultCache  # only for whoever turns it on
@@ -84,6 +86,8 @@ class App:
         if self._results is None or not route.stored:
             return route.answer(self.inference, exchange, parameters)
         metadata = self.inference.metadata(parameters)
+        if metadata.features:  # which change, while the body stays the same
+            return route.answer(self.inference, exchange, parameters)
         exchange.model = (metadata.name, metadata.version)
         with exchange.phase("cache"):
             response = self._results.get(exchange, metadata.fingerprint, VERSION)

@@ -9,6 +9,8 @@ from function.messages import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from function.messages import Request
 
 _RESERVE_S = 0.5  # of an invocation, for the answer to leave
@@ -22,7 +24,8 @@ class Exchange:
     `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
     matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
     `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `bytes_in` the length of the body as it came, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
+    `features` what was looked up, `bytes_in` the length of the body as it came, `deadline` when Lambda ends the
+    invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
@@ -33,6 +36,7 @@ class Exchange:
         "cold",
         "deadline",
         "family",
+        "features",
         "inference",
         "model",
         "phases",
@@ -68,6 +72,7 @@ class Exchange:
         self.model: tuple[str, str] | None = None
         self.family: str | None = None
         self.cache: str | None = None
+        self.features: LookedUp | None = None
         self.cache_key: str | None = None
         self.bytes_in = 0
         self.route, self.inference = "", False
@@ -96,6 +101,39 @@ class Exchange:
     def seconds(self) -> float:
         """Since the request began."""
         return time.perf_counter() - self.started
+
+
+class LookedUp:
+    """What the answer and the metrics tell of the entity features that were looked up for a request.
+
+    `defaulted`: {"row", "view", "status", "columns"} for each row of the request that is not wholly what a store holds;
+    `sources`: how many entities came from where; `defaults`: how many values are defaults; `resting`: tiers at rest.
+    """
+
+    __slots__ = ("defaulted", "defaults", "resting", "sources")
+
+    def __init__(self) -> None:
+        self.defaulted: list[dict[str, Any]] = []
+        self.sources: dict[str, int] = {}
+        self.defaults = 0
+        self.resting: list[str] = []
+
+    def found(self, source: str) -> None:
+        """Counts an entity that came from `source`."""
+        self.sources[source] = self.sources.get(source, 0) + 1
+
+    def shares(self) -> dict[str, float]:
+        """Which part of the entities came from where."""
+        total = sum(self.sources.values())
+        return {source: count / total for source, count in self.sources.items()}
+
+    def counts(self) -> dict[str, int]:
+        """What the log and the metrics tell: entities by source, values that are defaults, tiers at rest."""
+        return {**self.sources, "defaulted": self.defaults, "resting": len(self.resting)}
+
+    def note(self, row: int, view: str, status: str, columns: list[str]) -> None:
+        self.defaulted.append({"row": row, "view": view, "status": status, "columns": columns})
+        self.defaults += len(columns)
 
 
 class Phase:

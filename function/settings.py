@@ -77,7 +77,9 @@ class Settings(_Rows):
     map_weights = _number(
         "MAP_WEIGHTS", "1: the weights are mapped files; 0: they are read into memory, for disks that others write", 1
     )
-    admin_key = _text("ADMIN_KEY", "what POST /v1/models must carry as X-Admin-Key; empty: that route is off")
+    admin_key = _text(
+        "ADMIN_KEY", "what POST /v1/models and /v1/features must carry as X-Admin-Key; empty: they are off"
+    )
     allow_loaded_processing = _switch(
         "ALLOW_LOADED_PROCESSING", "1: processing.py runs also of models from POST /v1/models and MODEL_URI"
     )
@@ -105,6 +107,14 @@ class Settings(_Rows):
     result_cache_url = _text(
         "RESULT_CACHE_URL", "their second tier: dynamodb://table, redis(s):// or valkey(s)://host:port; empty: none"
     )
+    features_url = _text(
+        "FEATURES_URL", "near store of entity features: redis(s)://, valkey(s)://host:port or dynamodb://; empty: none"
+    )
+    features_database_url = _text(
+        "FEATURES_DATABASE_URL", "their database: postgresql://user[:password]@host[:port]/database; empty: none"
+    )
+    features_cache_bytes = _number("FEATURES_CACHE_BYTES", "memory for entity features", 16 * 1024 * 1024)
+    features_deadline_ms = _number("FEATURES_DEADLINE_MS", "how long a request waits for its entity features", 20)
     aws_endpoint_url = _text("AWS_ENDPOINT_URL", "another S3 and DynamoDB than AWS's, such as http://127.0.0.1:5000")
     # Set by AWS Lambda, ECS or EKS:
     function_name = _text("AWS_LAMBDA_FUNCTION_NAME", "names the metrics; empty: not on Lambda, no EMF")

@@ -118,7 +118,7 @@ def ask(url: str, call: Call) -> tuple[bytes, dict[str, float], float]:
     phases = {}
     for each in filter(None, timing.split(", ")):
         name, _, duration = each.partition(";dur=")
-        phases[name] = float(duration or 0)
+        phases[name] = float(duration.partition(";")[0] or 0)
     return answer, phases, waited
 
 

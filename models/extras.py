@@ -1,4 +1,4 @@
-"""What [table], [text] and processing.py add to a prepared model: entries of model.json, and files beside it."""
+"""What [table], [text], [[features]] and processing.py add to a prepared model: entries of model.json, and files."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def tables(model: Manifest) -> dict[str, Any]:
         table = getattr(model, name)
         if table is not None:
             found[name] = asdict(table)
+    if model.features:
+        found["features"] = [asdict(view) for view in model.features]
     if model.text:
         found["text"]["crc32"] = zlib.crc32(files(model)["tokenizer.json"])
     return found
@@ -34,6 +36,9 @@ def files(model: Manifest) -> dict[str, bytes]:
     if model.text:
         found["tokenizer.json"] = _tokenizer(model.folder / model.text.tokenizer)
         found["text.onnx"] = graphs.text(model.text, _width(model)).SerializeToString(deterministic=True)
+    for view in model.features:
+        if view.file:
+            found[view.file] = (model.folder / view.file).read_bytes()
     if model.processing:
         found[PROCESSING] = (model.folder / PROCESSING).read_bytes()
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from function.tensor import DATATYPES
-from models import declared, example, places
+from models import declared, example, feature_views, places
 from models.pinned import External, File
 from models.table import TableError, make
 
@@ -94,6 +94,7 @@ class Manifest:
     table: declared.Table | None = None
     text: declared.Text | None = None
     processing: declared.Processing | None = None
+    features: list[feature_views.View] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.missing not in ("", "nan"):
@@ -136,11 +137,14 @@ def read(folder: Path) -> Manifest:
         labels = (folder / labels_file).read_text(encoding="utf-8").splitlines() if labels_file else []
         image = document.get("image")
         inputs, outputs = _rows(document, "inputs", TensorSpec), _rows(document, "outputs", TensorSpec)
+        sent = declared.sent(document, folder, inputs, outputs)
+        if "features" in document:
+            sent["features"] = feature_views.read(document, folder, inputs, sent)
         manifest = make(
             Manifest,
             "",
             document
-            | declared.sent(document, folder, inputs, outputs)
+            | sent
             | {
                 "folder": folder,
                 "file": make(File, "[file] ", document.get("file", {})),

@@ -39,7 +39,7 @@ class Answer:
     def phases(self) -> dict[str, float]:
         """Server-Timing: name -> milliseconds, 0 where it has no duration."""
         entries = [entry.partition(";dur=") for entry in self.headers["server-timing"].split(", ")]
-        return {name: float(duration or 0) for name, _, duration in entries}
+        return {name: float(duration.partition(";")[0] or 0) for name, _, duration in entries}
 
     def complaint(self) -> str:
         """What is wrong with the form of this error; empty when nothing is."""

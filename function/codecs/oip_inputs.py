@@ -10,7 +10,7 @@ from function.errors import invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from function.codecs.json_body import Object
     from function.errors import PredictError
@@ -22,8 +22,10 @@ _MOST_DIMENSIONS = 64
 _LARGEST = (1 << 63) - 1  # ONNX dimensions are int64
 
 
-def read_inputs(root: Object, model: ModelView, body: Body, offset: int) -> dict[str, Tensor]:
-    """Each of the model's inputs; the binary data begins at `offset` in `body`.
+def read_inputs(
+    root: Object, model: ModelView, specs: Mapping[str, Spec], body: Body, offset: int
+) -> dict[str, Tensor]:
+    """Each of `specs`, which are the model's inputs or stand for them; the binary data begins at `offset` in `body`.
 
     PredictError (INVALID_ARGUMENT) for one that is unknown, missing, there twice or misfits the model.
     """
@@ -32,9 +34,9 @@ def read_inputs(root: Object, model: ModelView, body: Body, offset: int) -> dict
         where = f"inputs[{index}]"
         check_fields(item, _FIELDS, where)
         name = string_field(item, "name", where)
-        spec = model.inputs.get(name)
+        spec = specs.get(name)
         if spec is None:
-            raise invalid(f"{where} is {describe(name)}; model {model.name!r} takes {', '.join(model.inputs)}")
+            raise invalid(f"{where} is {describe(name)}; model {model.name!r} takes {', '.join(specs)}")
         if name in tensors:
             raise invalid(f"{where} is input {name!r} a second time; send each input once")
         datatype = string_field(item, "datatype", where)
@@ -59,9 +61,9 @@ def read_inputs(root: Object, model: ModelView, body: Body, offset: int) -> dict
                 )
             tensors[name] = tensor_from_bytes(name, datatype, shape, body, slice(offset, end))
             offset = end
-    missing = [name for name in model.inputs if name not in tensors]
+    missing = [name for name in specs if name not in tensors]
     if missing:
-        raise invalid(f"'inputs' lacks {', '.join(missing)}; model {model.name!r} takes {', '.join(model.inputs)}")
+        raise invalid(f"'inputs' lacks {', '.join(missing)}; model {model.name!r} takes {', '.join(specs)}")
     if offset != len(body):
         raise invalid(
             f"{len(body) - offset} bytes of binary data are left over: the binary_data_size of all inputs "

@@ -11,10 +11,11 @@ from function.tensor import DATATYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from function.messages import Body
-    from function.tensor import ModelView, Tensor
+    from function.tensor import ModelView, Spec, Tensor
 
 
 _REQUEST_FIELDS = ("id", "parameters", "inputs", "outputs", "model_name", "model_version")
@@ -87,9 +88,18 @@ def _request(root: Object, model: ModelView, body: Body, offset: int) -> InferRe
             raise invalid(f"{field!r} is {describe(root.get(field))}, but the request went to {value!r}; leave it out")
     request_id = None if root.get("id") is None else string_field(root, "id", "the request")
     parameters = read_parameters(root, "the request")
-    inputs = read_inputs(root, model, body, offset)
+    inputs = read_inputs(root, model, _specs(root, model), body, offset)
     outputs = _outputs(root, model, binary=parameters.get("binary_data_output", False))
     return InferRequest(request_id, inputs, outputs, parameters)
+
+
+def _specs(root: Object, model: ModelView) -> Mapping[str, Spec]:
+    """What the inputs have to be: the model's own, or for a model with [[features]] the columns that are sent."""
+    if not getattr(model, "features", None):
+        return model.inputs
+    from function.codecs import entities
+
+    return entities.taken(model, [item.get("name") for item in read_objects(root, "inputs")])  # type: ignore[arg-type]
 
 
 def _raw_request(body: Body, model: ModelView) -> InferRequest:

@@ -23,12 +23,16 @@ EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
 
 def encode_infer(
-    model: ModelView, request: InferRequest, outputs: Mapping[str, Tensor], labels: Sequence[str]
+    model: ModelView,
+    request: InferRequest,
+    outputs: Mapping[str, Tensor],
+    labels: Sequence[str],
+    parameters: Mapping[str, Any] | None = None,
 ) -> tuple[bytes, int | None]:
     """The answer's body, and the length of its JSON part when binary data follows it (else None).
 
-    `outputs` has at least what the request asks for. PredictError (INVALID_ARGUMENT) when an output cannot be
-    given in the form that was asked for.
+    `outputs` has at least what the request asks for; `parameters` are the answer's own. PredictError
+    (INVALID_ARGUMENT) when an output cannot be given in the form that was asked for.
     """
     entries: list[dict[str, Any]] = []
     binary: list[Buffer] = []
@@ -47,6 +51,8 @@ def encode_infer(
     answer: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:
         answer["id"] = request.id
+    if parameters:
+        answer["parameters"] = parameters
     answer["outputs"] = entries
     header = cjson.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
     return (b"".join((header, *binary)), len(header)) if binary else (header, None)
@@ -80,13 +86,13 @@ def server_metadata(version: str) -> dict[str, Any]:
     return {"name": "zeroserve", "version": version, "extensions": EXTENSIONS}
 
 
-def model_metadata(model: ModelView) -> dict[str, Any]:
-    """The answer to GET /v2/models/{name}: what the model takes and gives, -1 for a dynamic dimension."""
+def model_metadata(model: ModelView, inputs: Mapping[str, Spec] | None = None) -> dict[str, Any]:
+    """The answer to GET /v2/models/{name}: what is sent, `inputs` or the model's own, and what comes; -1: any size."""
     return {
         "name": model.name,
         "versions": (model.version,),
         "platform": PLATFORM,
-        "inputs": _specs(model.inputs),
+        "inputs": _specs(inputs or model.inputs),
         "outputs": _specs(model.outputs),
     }
 

@@ -69,7 +69,9 @@ def base64_of(content: bytes) -> str:
     return b64encode(content).decode()
 
 
-def body(predictions: list[Any]) -> bytes:
-    """The answer's JSON."""
+def body(predictions: list[Any], features: Any = None) -> bytes:
+    """The answer's JSON; `features`: which of the entities' features are not what a store holds."""
     answer = {"predictions": predictions}
+    if features is not None:
+        answer["features"] = features
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")

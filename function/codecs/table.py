@@ -8,7 +8,7 @@ from function.errors import invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from function.engine.repository import Metadata
@@ -21,13 +21,22 @@ _ABSENT = object()
 
 
 def columns_of(model: Metadata) -> dict[str, Column]:
-    """The model's columns by name; PredictError when it has none."""
+    """The columns that are sent, by name; PredictError when the model has none.
+
+    With [[features]] these are the entities' keys and what the features do not fill.
+    """
     if model.table is None:
         raise invalid(
             f"model {model.name!r} takes no named columns (its model.toml has no [table]); "
             f'send {{"instances": [...]}} with tensors'
         )
-    return {column["name"]: column for column in model.table["columns"]}
+    columns = {column["name"]: column for column in model.table["columns"]}
+    for view in model.features or ():
+        for column in view["columns"]:
+            del columns[column["name"]]
+        for key in view["entity"]:
+            columns[key["name"]] = {**key, "default": None, "categories": [], "input": ""}
+    return columns
 
 
 def from_records(rows: Array, form: str, model: Metadata) -> dict[str, Tensor]:
@@ -104,18 +113,19 @@ def _misnamed(problem: str, columns: dict[str, Column]) -> PredictError:
 
 
 def _tensors(found: dict[str, list[object]], count: int, model: Metadata) -> dict[str, Tensor]:
-    """A tensor for each input, of the column or columns that belong to it."""
+    """A tensor for each input; with [[features]] for each column that was sent, which codecs/entities.py completes."""
+    if model.features:
+        return {name: _column(column, found[name], count, model)[1] for name, column in columns_of(model).items()}
+    return tensors(found, count, model)
+
+
+def tensors(found: Mapping[str, list[object]], count: int, model: Metadata) -> dict[str, Tensor]:
+    """A tensor for each input, of the column or columns that belong to it: `count` values of each are in `found`."""
     inputs: dict[str, list[tuple[Column, list[Any], Tensor]]] = {}
-    for name, column in columns_of(model).items():
-        values = _completed(column, found[name], nullable=model.missing == "nan")
-        nullable = model.missing == "nan" and column["datatype"][:2] == "FP"
-        tensor = packed(name, column["datatype"], (count,), values, nullable=nullable)
-        if column["categories"] and (unseen := set(values) - set(column["categories"])):
-            index = next(at for at, value in enumerate(values) if value in unseen)
-            known = ", ".join(map(describe, column["categories"]))
-            raise invalid(f"{name!r}: row {index} is {shown(values[index])}, a category never seen; known are {known}")
+    for column in model.table["columns"] if model.table else ():
+        values, tensor = _column(column, found[column["name"]], count, model)
         inputs.setdefault(column["input"], []).append((column, values, tensor))
-    tensors = {}
+    made = {}
     for name, spec in model.inputs.items():
         group = inputs[name]
         shape = (count, len(group)) if len(spec.shape) == 2 else (count,)
@@ -127,8 +137,20 @@ def _tensors(found: dict[str, list[object]], count: int, model: Metadata) -> dic
         tensor.shape = shape
         if not spec.accepts(shape):
             raise invalid(f"{count} rows came; model {model.name!r} takes {spec.shape[0]} at a time")
-        tensors[name] = tensor
-    return tensors
+        made[name] = tensor
+    return made
+
+
+def _column(column: Column, values: list[object], count: int, model: Metadata) -> tuple[list[Any], Tensor]:
+    """The values with the gaps filled, and the same as a tensor [count] of the column's own datatype."""
+    name, nullable = column["name"], model.missing == "nan" and column["datatype"][:2] == "FP"
+    filled = _completed(column, values, nullable=model.missing == "nan")
+    tensor = packed(name, column["datatype"], (count,), filled, nullable=nullable)
+    if column["categories"] and (unseen := set(filled) - set(column["categories"])):
+        index = next(at for at, value in enumerate(filled) if value in unseen)
+        known = ", ".join(map(describe, column["categories"]))
+        raise invalid(f"{name!r}: row {index} is {shown(filled[index])}, a category never seen; known are {known}")
+    return filled, tensor
 
 
 def _completed(column: Column, values: list[object], *, nullable: bool) -> list[Any]:

@@ -38,6 +38,7 @@ class Metadata:
         self.table: dict[str, Any] | None = document.get("table")
         self.text: dict[str, Any] | None = document.get("text")
         self.processing: dict[str, Any] | None = document.get("processing")
+        self.features: list[dict[str, Any]] | None = document.get("features")
         self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # sizes of the golden input
         self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
         self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed

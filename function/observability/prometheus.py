@@ -31,10 +31,14 @@ class Metrics:
             "goserve_http_requests_total": {},
             "goserve_inference_errors_total": {},
             "zeroserve_requests_refused_total": {},
+            "zeroserve_features_entities_total": {},
+            "zeroserve_features_defaulted_total": {},
         }
+        self._resting: tuple[str, ...] | None = None  # tiers of entity features; None: there were no features yet
         self._histograms: dict[str, dict[tuple[tuple[str, str], ...], _Histogram]] = {
             "goserve_http_request_duration_seconds": {},
             "goserve_inference_duration_seconds": {},
+            "zeroserve_features_duration_seconds": {},
         }
 
     def observe(self, exchange: Exchange) -> None:
@@ -48,6 +52,12 @@ class Metrics:
             self._record("goserve_http_request_duration_seconds", (method, path), exchange.seconds())
             if "infer" in exchange.phases:
                 self._record("goserve_inference_duration_seconds", (model,), exchange.phases["infer"] / 1000)
+            if exchange.features is not None:
+                for source, count in exchange.features.sources.items():
+                    self._count("zeroserve_features_entities_total", (model, ("source", source)), count)
+                self._count("zeroserve_features_defaulted_total", (model,), exchange.features.defaults)
+                self._record("zeroserve_features_duration_seconds", (model,), exchange.phases["features"] / 1000)
+                self._resting = tuple(exchange.features.resting)
             if response.status >= 400 and exchange.inference:
                 error_type = CODE_OF_STATUS.get(response.status, "INTERNAL")
                 self._count("goserve_inference_errors_total", (model, ("error_type", error_type)))
@@ -57,8 +67,8 @@ class Metrics:
         with self._lock:
             self._count("zeroserve_requests_refused_total", (("reason", reason),))
 
-    def _count(self, name: str, labels: tuple[tuple[str, str], ...]) -> None:
-        self._counters[name][labels] = self._counters[name].get(labels, 0) + 1
+    def _count(self, name: str, labels: tuple[tuple[str, str], ...], by: int = 1) -> None:
+        self._counters[name][labels] = self._counters[name].get(labels, 0) + by
 
     def _record(self, name: str, labels: tuple[tuple[str, str], ...], seconds: float) -> None:
         self._histograms[name].setdefault(labels, _Histogram()).observe(seconds)
@@ -74,6 +84,10 @@ class Metrics:
                 lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} histogram"]
                 for labels, histogram in histograms.items():
                     lines += histogram.lines(name, labels)
+            if self._resting is not None:
+                name = "zeroserve_features_tier_resting"
+                lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge"]
+                lines += [f'{name}{{tier="{tier}"}} {int(tier in self._resting)}' for tier in ("store", "database")]
         return "\n".join([*lines, ""]).encode()
 
 
@@ -82,6 +96,10 @@ _HELP = {
     "goserve_http_request_duration_seconds": "From the request's start to its answer, in seconds.",
     "goserve_inference_duration_seconds": "Time in ONNX Runtime, in seconds.",
     "goserve_inference_errors_total": "Inference requests answered with an error, by its code.",
+    "zeroserve_features_entities_total": "Entities looked up, by where they were found.",
+    "zeroserve_features_defaulted_total": "Values of entity features that were defaults.",
+    "zeroserve_features_duration_seconds": "Time to look entity features up, in seconds.",
+    "zeroserve_features_tier_resting": "1 while a store of entity features rests after failures.",
     "zeroserve_requests_refused_total": "Requests and connections turned away by a limit of the server.",
 }
 

@@ -41,6 +41,11 @@ def warn(message: str) -> None:
 def server_timing(exchange: Exchange) -> str:
     """The header's value (W3C Server Timing): phases in milliseconds, and `cold` on a first answer."""
     entries = [f"{name};dur={value:.2f}" for name, value in exchange.phases.items()]
+    if exchange.features is not None and exchange.features.sources:  # which share of the entities came from where
+        shares = exchange.features.shares()
+        told = " ".join(f"{source} {share:.0%}" for source, share in shares.items())
+        at = list(exchange.phases).index("features")
+        entries[at] += f';desc="{told}"'
     return ", ".join([*entries, "cold"] if exchange.cold else entries)
 
 
@@ -95,6 +100,8 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
     }
     fields = {name: value for name, value in fields.items() if value is not None}
     fields |= {f"{name}_ms": round(value, 3) for name, value in phases.items()}
+    if exchange.features is not None:
+        fields["features"] = exchange.features.counts()
     if status >= 400:
         fields["error_code"] = CODE_OF_STATUS.get(status, "INTERNAL")
     if exchange.response.error and (status >= 500 or (status >= 400 and exchange.record)):
@@ -108,6 +115,10 @@ def _metrics(function_name: str, latencies: list[str], fields: dict[str, Any], n
     """`_aws` and its target members: latency by phase and cold starts by model, errors by code."""
     members: dict[str, Any] = {"function_name": function_name, "cold_starts": int(fields["cold"])}
     metrics = [{"Name": name, "Unit": "Milliseconds"} for name in latencies]
+    if "features" in fields:
+        counts = {f"features_{name}": count for name, count in fields["features"].items()}
+        members |= counts
+        metrics += [{"Name": name, "Unit": "Count"} for name in counts]
     directives = [
         {
             "Namespace": NAMESPACE,

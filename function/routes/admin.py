@@ -1,4 +1,4 @@
-"""GoServe's admin route: a prepared folder of the model repository, loaded while the process runs."""
+"""The admin key, and what GoServe's route loads with it while the process runs: prepared folders of the repository."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def load_model(inference: Inference, exchange: Exchange, _parameters: dict[str, 
     PredictError: NOT_FOUND without the key, INVALID_ARGUMENT for a path outside the repository; as Models.load.
     """
     request, settings = exchange.request, inference.settings
-    if not _allowed(settings.admin_key, request.headers.get(HEADER.lower(), "")):
-        # One answer for "off", "no key" and "wrong key": a stranger learns nothing.
-        raise PredictError("NOT_FOUND", f"POST /v1/models is off, or {HEADER} is not the function's ADMIN_KEY")
+    check_key(inference, exchange, "POST /v1/models")
     with exchange.phase("load"):
         root = parse(request.body)
         check_fields(root, ("name", "path"), "the request")
@@ -39,6 +37,13 @@ def load_model(inference: Inference, exchange: Exchange, _parameters: dict[str, 
             raise PredictError(error.code, error.message.replace(repository.rstrip(os.sep) + os.sep, "")) from error
     exchange.model = (metadata.name, metadata.version)
     return json_response(201, model_row(metadata))
+
+
+def check_key(inference: Inference, exchange: Exchange, route: str) -> None:
+    """PredictError (NOT_FOUND) unless the request has the function's key."""
+    if not _allowed(inference.settings.admin_key, exchange.request.headers.get(HEADER.lower(), "")):
+        # One answer for "off", "no key" and "wrong key": a stranger learns nothing.
+        raise PredictError("NOT_FOUND", f"{route} is off, or {HEADER} is not the function's ADMIN_KEY")
 
 
 def _allowed(key: str, sent: str) -> bool:

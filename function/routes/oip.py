@@ -42,7 +42,13 @@ def _versioned(inference: Inference, parameters: dict[str, str]) -> Metadata:
 
 
 def model_metadata(inference: Inference, _exchange: Exchange, parameters: dict[str, str]) -> Response:
-    return json_response(200, oip_response.model_metadata(_versioned(inference, parameters)))
+    metadata = _versioned(inference, parameters)
+    inputs = metadata.inputs
+    if metadata.features:
+        from function.codecs import entities
+
+        inputs = entities.specs(metadata)
+    return json_response(200, oip_response.model_metadata(metadata, inputs))
 
 
 def model_ready(inference: Inference, _exchange: Exchange, parameters: dict[str, str]) -> Response:
@@ -58,7 +64,12 @@ def infer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
         return oip_request.decode_infer(exchange.request.document or exchange.request.body, header_length, metadata)
 
     def encode(decoded: oip_request.InferRequest, outputs: dict[str, Tensor]) -> Response:
-        body, json_length = oip_response.encode_infer(metadata, decoded, outputs, metadata.labels)
+        parameters = None
+        if exchange.features is not None:
+            from function.codecs import entities
+
+            parameters = entities.parameters(exchange.features)
+        body, json_length = oip_response.encode_infer(metadata, decoded, outputs, metadata.labels, parameters)
         if json_length is None:
             return Response(200, {"Content-Type": "application/json"}, body)
         headers = {

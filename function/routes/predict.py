@@ -33,6 +33,7 @@ def predict(inference: Inference, exchange: Exchange, parameters: dict[str, str]
     def encode(decoded: InferInputs, outputs: dict[str, Tensor]) -> Response:
         shape = next((tensor.shape for tensor in decoded.inputs.values() if tensor.shape), (1,))
         rows = predictions.of_outputs(outputs, shape[0], metadata)
-        return Response(200, {"Content-Type": "application/json"}, predictions.body(rows))
+        told = None if exchange.features is None else {"defaulted": exchange.features.defaulted}
+        return Response(200, {"Content-Type": "application/json"}, predictions.body(rows, told))
 
     return inference.respond(exchange, metadata, decode, encode)

@@ -86,6 +86,20 @@ def _embeddings() -> Answer:
     return embeddings
 
 
+@_late
+def _online_features() -> Answer:
+    from function.routes.features import get_online_features
+
+    return get_online_features
+
+
+@_late
+def _write_features() -> Answer:
+    from function.routes.features import write
+
+    return write
+
+
 ROUTES = (
     Route("GET", "/", service.index),
     Route("GET", "/openapi.json", _openapi),
@@ -100,6 +114,8 @@ ROUTES = (
     Route("POST", "/v1/models/{model}/classify", _classify, inference=True),
     Route("POST", "/classify", _classify, inference=True),
     Route("POST", "/v1/embeddings", _embeddings, inference=True, stored=False),
+    Route("POST", "/get-online-features", _online_features),
+    Route("POST", "/v1/features/{view}", _write_features),
     Route("GET", "/ping", service.ready),
     Route("POST", "/invocations", _predict, inference=True),
     Route("GET", "/v2", oip.server_metadata),

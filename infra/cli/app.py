@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import cloud, doctor, folders, making, serving
+from infra.cli import cloud, doctor, features, folders, making, serving
 
 EPILOG = "Exit status: 0 done, 1 refused (one line says why and how to mend it), 2 wrong usage, 130 stopped."
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 for commands in (making, folders, serving, cloud, doctor):
     for command in commands.COMMANDS:
         app.command(command.__name__.removesuffix("_"))(command)
+app.add_typer(features.app, name="features")
 
 
 def _version(wanted: bool) -> None:

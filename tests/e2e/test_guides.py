@@ -41,11 +41,11 @@ def steps(guide: str) -> list[Step]:
 
 
 def test_every_guide_says_something() -> None:
-    assert {path.stem for path in GUIDES.glob("*.md")} >= {"table", "text", "processing"}
+    assert {path.stem for path in GUIDES.glob("*.md")} >= {"table", "text", "processing", "fraud"}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("guide", ["table", "processing", "text"])
+@pytest.mark.parametrize("guide", ["table", "processing", "text", "fraud"])
 def test_a_guide_does_what_it_says(guide: str, tmp_path: Path) -> None:
     if guide in DOWNLOADS and not os.environ.get("TEST_STRANGERS"):
         pytest.skip("set TEST_STRANGERS=1: it downloads 84 MB")

@@ -15,7 +15,16 @@ THIRD_PARTY = {
     "botocore": {"aws.sdk_credentials"},
     "PIL": {"codecs.image", "codecs.image_decoders"},
     "snapshot_restore_py": {"engine.snapstart"},
-    "pybase64": {"cache.dynamodb", "events.http_event", "events.http_response", "codecs.image", "codecs.predictions"},
+    "pybase64": {
+        "cache.dynamodb",
+        "events.http_event",
+        "events.http_response",
+        "codecs.feast",
+        "codecs.image",
+        "codecs.predictions",
+        "features.dynamodb_store",
+    },
+    "pg8000": {"features.postgres_store"},
     "tokenizers": {"codecs.text"},
     "httptools": {"server.heads", "server.protocol"},
 }

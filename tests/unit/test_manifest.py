@@ -208,7 +208,9 @@ def test_folder_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert manifest.folder_of(str(tmp_path / "mine")) == tmp_path / "mine"
     monkeypatch.chdir(tmp_path)
     assert manifest.folder_of("mine") == tmp_path / "mine"
-    with pytest.raises(ManifestError, match=r"'yours' is neither a model here \(digits, mobilenetv2\) nor a folder"):
+    with pytest.raises(
+        ManifestError, match=r"'yours' is neither a model here \(digits, fraud, mobilenetv2\) nor a folder"
+    ):
         manifest.folder_of("yours")
 
 

@@ -1,0 +1,104 @@
+"""Feature rows in DynamoDB as Feast materialises them: a table for each view, an item for each entity.
+
+Layout: feast.infra.online_stores.dynamodb of Feast 0.67. One BatchGetItem for up to 100 rows, whatever their views.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from pybase64 import b64decode, b64encode_as_string
+
+from function.aws.client import Aws, AwsRequest
+from function.features import feast_keys, feast_values
+from function.features.view import Row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from function.features.view import View
+    from function.settings import Settings
+
+_READ_AT_ONCE = 100  # BatchGetItem's limit
+_WRITE_AT_ONCE = 25  # BatchWriteItem's
+
+
+class DynamoDbStore:
+    """The tables `{project}.{view}` of one region."""
+
+    def __init__(self, settings: Settings, timeout: float) -> None:
+        self._aws, self._timeout = Aws(settings), timeout
+
+    def connect(self) -> None:
+        """Nothing: the client connects with its first request."""
+
+    def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
+        """The row of each (view, entity key), None where there is none. AwsError, OSError, ValueFormatError."""
+        places = [(_table(view), feast_keys.dynamodb_id(key)) for view, key in wanted]
+        unique = list(dict.fromkeys(places))
+        items: dict[tuple[str, str], Any] = {}
+        while unique:
+            batch, unique = unique[:_READ_AT_ONCE], unique[_READ_AT_ONCE:]
+            asked: dict[str, Any] = {}
+            for table, entity in batch:
+                asked.setdefault(table, {"Keys": []})["Keys"].append({"entity_id": {"S": entity}})
+            answer = self._call("BatchGetItem", {"RequestItems": asked})
+            for table, rows in answer["Responses"].items():
+                items.update(((table, row["entity_id"]["S"]), row) for row in rows)
+            for table, left in answer.get("UnprocessedKeys", {}).items():
+                unique += ((table, key["entity_id"]["S"]) for key in left["Keys"])
+        return [_row(view, items.get(place)) for (view, _), place in zip(wanted, places, strict=True)]
+
+    def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
+        """Stores the rows as Feast's writer does; raises as `read` does."""
+        left = [(_table(view), {"PutRequest": {"Item": _item(view, key, row)}}) for view, key, row in rows]
+        while left:
+            batch, left = left[:_WRITE_AT_ONCE], left[_WRITE_AT_ONCE:]
+            asked: dict[str, list[Any]] = {}
+            for table, request in batch:
+                asked.setdefault(table, []).append(request)
+            answer = self._call("BatchWriteItem", {"RequestItems": asked})
+            for table, requests in answer.get("UnprocessedItems", {}).items():
+                left += ((table, request) for request in requests)
+
+    def _call(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+        request = AwsRequest("dynamodb", "POST", "/", headers, json.dumps(fields).encode())
+        answer: dict[str, Any] = json.loads(self._aws.request(request, timeout=self._timeout, attempts=1).body)
+        return answer
+
+
+def _table(view: View) -> str:
+    return f"{view.project}.{view.name}"
+
+
+def _row(view: View, item: Any) -> Row | None:
+    if item is None:
+        return None
+    stored = item["values"]["M"]
+    return Row(
+        datetime.fromisoformat(item["event_ts"]["S"]).timestamp(),
+        {
+            column.name: feast_values.decode(b64decode(stored[column.name]["B"], validate=True))[1]
+            for column in view.columns
+            if column.name in stored
+        },
+    )
+
+
+def _item(view: View, key: bytes, row: Row) -> dict[str, Any]:
+    from datetime import UTC
+
+    values = {
+        column.name: {"B": b64encode_as_string(feast_values.encode(column.kind, row.values[column.name]))}
+        for column in view.columns
+        if column.name in row.values
+    }
+    return {
+        "entity_id": {"S": feast_keys.dynamodb_id(key)},
+        "event_ts": {"S": str(datetime.fromtimestamp(row.event_time, UTC))},
+        "values": {"M": values},
+    }

@@ -1,0 +1,130 @@
+"""The one door to entity features: rows of entity keys in, a value for each column of a model's views out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from function.errors import PredictError
+from function.exchange import LookedUp
+from function.features import tier
+from function.features.lookup import Lookup
+from function.features.memory import Memory
+from function.features.view import View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from function.features.lookup import Outcome
+    from function.features.view import Row
+    from function.settings import Settings
+
+FAILED, LAST = "failed", "last"
+
+
+class Join:
+    """The lookup of one process, and the views of its models. Any number of threads may use it at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """PredictError (UNAVAILABLE) for a store that cannot be used. Nothing is connected yet."""
+        self._memory = Memory(settings.features_cache_bytes)
+        self._tiers = tier.from_settings(settings)
+        self.lookup = Lookup(self._memory, self._tiers, settings.features_deadline_ms / 1000)
+        self._views: dict[str, list[View]] = {}
+        self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """Opens a connection to each tier, so that the first request finds one; failures are told and forgotten."""
+        self.lookup.connect()
+
+    def views(self, fingerprint: str, documents: Sequence[Mapping[str, Any]], folder: str) -> list[View]:
+        """The views of the model build `fingerprint`, whose files are in `folder`; made once, with its rows.
+
+        The file is not looked at where there is a store: what is deployed with a model is older than any store.
+        """
+        if (views := self._views.get(fingerprint)) is None:
+            with self._lock:
+                views = [View(document) for document in documents]
+                for view in views:
+                    if view.file and not self._tiers:
+                        self._embed(view, os.path.join(folder, view.file))
+                self._views[fingerprint] = views
+        return views
+
+    def _embed(self, view: View, path: str) -> None:
+        from function.features import embedded  # csv, 2 ms
+
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                for key, row in embedded.rows(view, file, time.time()):
+                    self._memory.put(view, key, row)
+        except (OSError, ValueError, PredictError) as error:
+            raise PredictError("UNAVAILABLE", f"the rows of view {view.name!r} cannot be read: {error}") from error
+
+    def unknown_status(self) -> str:
+        """What Feast says of an entity that its store does not have: Redis cannot tell it from nulls."""
+        return getattr(self._tiers[-1].store, "UNKNOWN", "NOT_FOUND") if self._tiers else "NOT_FOUND"
+
+    def columns(
+        self, views: Sequence[View], keys: Mapping[str, list[Any]], count: int
+    ) -> tuple[dict[str, Any], LookedUp]:
+        """For each column of the views its `count` values, None where the model's own rule for gaps holds.
+
+        PredictError: INVALID_ARGUMENT for a key that cannot name an entity, UNAVAILABLE where no store answers and a
+        view says so.
+        """
+        wanted = []
+        for view in views:
+            rows = zip(*(keys[name] for name in view.keys), strict=True)
+            wanted += [(view, view.entity_key(dict(zip(view.keys, row, strict=True)))) for row in rows]
+        outcomes = self.lookup.rows(wanted)
+        told = LookedUp()
+        found: dict[str, Any] = {}
+        for outcome in outcomes:
+            told.found(outcome.source)
+        told.resting = self.lookup.resting()
+        for at, view in enumerate(views):
+            _fill(view, outcomes[at * count : (at + 1) * count], found, told)
+        return found, told
+
+
+def believed(view: View, outcome: Outcome, now: float) -> tuple[Row | None, str]:
+    """The row that counts, None for the view's defaults, and its status; PredictError as `Join.columns`."""
+    row = outcome.row
+    if outcome.source in (FAILED, LAST):
+        if view.on_error == "unavailable":
+            message = f"no store answered for view {view.name!r}; ask again, or set on_error to another policy"
+            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
+        if row is None or view.on_error != LAST:
+            return None, "UNAVAILABLE"
+    if row is None or row.missing():
+        return None, "NOT_FOUND"
+    if view.ttl and row.event_time < now - view.ttl:
+        return None, "OUTSIDE_MAX_AGE"
+    return row, "LAST_KNOWN" if outcome.source == LAST else "PRESENT"
+
+
+def _fill(view: View, outcomes: Sequence[Outcome], found: dict[str, Any], told: LookedUp) -> None:
+    now, names = time.time(), [column.name for column in view.columns]
+    lists: list[list[Any]] = [[] for _ in names]
+    places = list(zip(view.columns, lists, strict=True))
+    for index, outcome in enumerate(outcomes):
+        row, status = believed(view, outcome, now)
+        if row is None:
+            for column, values in places:
+                values.append(column.default)
+            told.note(index, view.name, status, names)
+            continue
+        gaps = []
+        for column, values in places:
+            value = row.values.get(column.name)
+            if not column.holds(value):
+                value = column.default
+                gaps.append(column.name)
+            values.append(value)
+        if gaps or status != "PRESENT":
+            told.note(index, view.name, status if status != "PRESENT" else "NULL_VALUE", gaps)
+    found.update(zip(names, lists, strict=True))

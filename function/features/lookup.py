@@ -1,0 +1,188 @@
+"""What is known about the entities of a request: from memory, a near store and a database, within a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from function.features.memory import Memory
+    from function.features.tier import Tier
+    from function.features.view import Row, View
+
+    Wanted = tuple[View, bytes]
+
+_THREADS = 32  # that may wait for stores at once; what exceeds them is answered as if the stores were down
+
+
+class Outcome:
+    """What a lookup knows about one entity: `row`, None for nothing, and `source`, where it was found.
+
+    `source`: "memory", a tier's name, "last" for an old row while the stores fail, or "failed" for nobody answered.
+    """
+
+    __slots__ = ("row", "source")
+
+    def __init__(self, row: Row | None, source: str) -> None:
+        self.row, self.source = row, source
+
+
+class _Flight:
+    """One entity that is being asked for; any number of requests wait for the same one."""
+
+    __slots__ = ("asking", "done", "key", "late", "outcome", "view")
+
+    def __init__(self, view: View, key: bytes) -> None:
+        self.view, self.key = view, key
+        self.done = threading.Event()
+        self.asking: Tier | None = None
+        self.late = False  # somebody has waited in vain
+        self.outcome = Outcome(None, "failed")
+
+
+class Lookup:
+    """The tiers of one process. `tiers` are asked in their order for what the ones before do not have."""
+
+    def __init__(
+        self, memory: Memory, tiers: Sequence[Tier], deadline_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._memory, self._tiers, self._deadline_s, self._clock = memory, tiers, deadline_s, clock
+        self._flights: dict[tuple[str, str, bytes], _Flight] = {}
+        self._lock = threading.Lock()
+        self._threads = threading.Semaphore(_THREADS)
+
+    def rows(self, wanted: Sequence[Wanted]) -> list[Outcome]:
+        """An outcome for each (view, entity key), within the deadline. Never raises.
+
+        A row in memory is believed for its view's max_age; past half of that it is read anew while it still serves.
+        """
+        end = self._clock() + self._deadline_s
+        known: dict[int, Outcome] = {}
+        flights: dict[int, _Flight] = {}
+        opened: list[_Flight] = []
+        for index, (view, key) in enumerate(wanted):
+            entry = self._memory.get(view, key)
+            age = entry[1] if entry else 0.0
+            if entry and (not view.max_age or age < view.max_age or not self._tiers):
+                known[index] = Outcome(entry[0].row, "memory")
+                if self._tiers and view.max_age and age > view.max_age / 2:
+                    self._flight(view, key, opened)
+            elif self._tiers:
+                flights[index] = self._flight(view, key, opened)
+            else:
+                known[index] = Outcome(None, "memory")
+        if opened:
+            self._start(opened)
+        for index, flight in flights.items():
+            known[index] = self._waited(flight, end)
+        return [known[index] for index in range(len(wanted))]
+
+    def connect(self) -> None:
+        """Opens a connection to each tier; one that cannot be had counts as a failure of the tier."""
+        for tier in self._tiers:
+            try:
+                tier.store.connect()
+            except Exception as error:  # noqa: BLE001  (whatever a store does, the process begins)
+                tier.failed(type(error).__name__)
+
+    def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
+        """Writes new rows to the nearest store, then to memory; raises what the store raises."""
+        if self._tiers:
+            self._tiers[0].store.write(rows)
+        for view, key, row in rows:
+            self._memory.put(view, key, row)
+
+    def resting(self) -> list[str]:
+        """The names of the tiers whose breaker is open."""
+        return [tier.name for tier in self._tiers if tier.resting()]
+
+    def _flight(self, view: View, key: bytes, opened: list[_Flight]) -> _Flight:
+        place = (view.project, view.name, key)
+        with self._lock:
+            flight = self._flights.get(place)
+            if flight is None:
+                flight = _Flight(view, key)
+                entry = self._memory.get(view, key)
+                if entry and entry[1] < view.max_age / 2:  # another flight has just landed
+                    flight.outcome = Outcome(entry[0].row, "memory")
+                    flight.done.set()
+                else:
+                    self._flights[place] = flight
+                    opened.append(flight)
+        return flight
+
+    def _waited(self, flight: _Flight, end: float) -> Outcome:
+        if not flight.done.wait(max(0.0, end - self._clock())) and (tier := flight.asking) and not flight.late:
+            flight.late = True
+            tier.failed(f"no answer within {self._deadline_s * 1000:.0f} ms")
+        outcome = flight.outcome
+        if outcome.source == "failed" and (entry := self._memory.get(flight.view, flight.key)):
+            return Outcome(entry[0].row, "last")
+        return outcome
+
+    def _start(self, flights: list[_Flight]) -> None:
+        """On a thread of its own: a lookup goes on past the deadline of the request, and then serves the next one."""
+        if not self._threads.acquire(blocking=False):
+            self._land(flights)
+            return
+        try:
+            threading.Thread(target=self._fetch, args=(flights,), daemon=True).start()
+        except RuntimeError:  # no memory for a thread
+            self._threads.release()
+            self._land(flights)
+
+    def _fetch(self, flights: list[_Flight]) -> None:
+        try:
+            self._ask(flights)
+        finally:
+            self._threads.release()
+            self._land(flights)
+
+    def _ask(self, flights: list[_Flight]) -> None:
+        left, failed = flights, False
+        for depth, tier in enumerate(self._tiers):
+            if not tier.available():
+                failed = True
+                continue
+            for flight in left:
+                flight.asking = tier
+            try:
+                rows = tier.store.read([(flight.view, flight.key) for flight in left])
+            except Exception as error:  # noqa: BLE001  (whatever a store does, the request goes on)
+                tier.failed(type(error).__name__)
+                failed = True
+                continue
+            tier.succeeded()
+            found = []
+            for flight, row in zip(left, rows, strict=True):
+                if row is not None and not row.missing():
+                    self._memory.put(flight.view, flight.key, row)
+                    flight.outcome = Outcome(row, tier.name)
+                    flight.done.set()
+                    found.append((flight.view, flight.key, row))
+            left = [flight for flight in left if not flight.done.is_set()]
+            self._write_up(found, depth)
+            if not left:
+                return
+        for flight in left:
+            if not failed:  # every tier has said that it does not know this entity
+                self._memory.put(flight.view, flight.key, None)
+                flight.outcome = Outcome(None, self._tiers[-1].name)
+
+    def _write_up(self, rows: list[tuple[View, bytes, Row]], depth: int) -> None:
+        for tier in self._tiers[:depth] if rows else ():
+            try:
+                if tier.available():
+                    tier.store.write(rows)
+            except Exception as error:  # noqa: BLE001  (a store that cannot keep a copy)
+                tier.failed(type(error).__name__)
+
+    def _land(self, flights: list[_Flight]) -> None:
+        with self._lock:
+            for flight in flights:
+                self._flights.pop((flight.view.project, flight.view.name, flight.key), None)
+        for flight in flights:
+            flight.done.set()

@@ -1,0 +1,210 @@
+"""The tiers of entity features, with stores that count, stall and fail on purpose."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from function.features.lookup import Lookup
+from function.features.memory import Memory
+from function.features.tier import COOLDOWN_S, FAILURE_THRESHOLD, Tier
+from function.features.view import Row, View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONG = 30.0  # seconds that no test waits for unless something hangs
+SHORT = 0.05
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Store:
+    """Rows by entity key; `gate`, when it is set to wait, holds every read; `error` is raised instead of an answer."""
+
+    def __init__(self, rows: dict[bytes, Row] | None = None) -> None:
+        self.rows, self.reads = rows or {}, list[list[bytes]]()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
+        self.reads.append([key for _, key in wanted])
+        assert self.gate.wait(LONG)
+        if self.error:
+            raise self.error
+        return [self.rows.get(key) for _, key in wanted]
+
+    def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
+        if self.error:
+            raise self.error
+        self.rows.update((key, row) for _, key, row in rows)
+
+
+def view(max_age: float = 60) -> View:
+    document: dict[str, Any] = {"view": "card_stats", "project": "fraud", "max_age": max_age}
+    document["entity"] = [{"name": "card_id", "datatype": "BYTES"}]
+    document["columns"] = [{"name": "mean", "datatype": "FP32"}]
+    return View(document)
+
+
+def row(value: float) -> Row:
+    return Row(1.0, {"mean": value})
+
+
+def lookup(*stores: Store, deadline_s: float = LONG, clock: Clock | None = None, capacity: int = 10**6) -> Lookup:
+    clock = clock or Clock()
+    tiers = [Tier(name, store, clock) for name, store in zip(("store", "database"), stores, strict=False)]
+    return Lookup(Memory(capacity, clock), tiers, deadline_s, clock)
+
+
+def seen(found: Lookup, *keys: bytes, of: View | None = None) -> list[tuple[Any, str]]:
+    outcomes = found.rows([(of or view(), key) for key in keys])
+    return [(each.row.values["mean"] if each.row else None, each.source) for each in outcomes]
+
+
+def test_each_tier_is_asked_once_for_what_those_before_do_not_have() -> None:
+    near, far = Store({b"a": row(1)}), Store({b"b": row(2)})
+    tiers = lookup(near, far)
+    assert seen(tiers, b"a", b"b", b"c", b"a") == [(1, "store"), (2, "database"), (None, "database"), (1, "store")]
+    assert near.reads == [[b"a", b"b", b"c"]]
+    assert far.reads == [[b"b", b"c"]]
+    assert seen(tiers, b"a", b"b", b"c") == [(1, "memory"), (2, "memory"), (None, "memory")]
+    assert len(near.reads) == len(far.reads) == 1
+
+
+def test_what_the_database_gave_is_written_up() -> None:
+    near, far = Store(), Store({b"a": row(1)})
+    seen(lookup(near, far), b"a")
+    for _ in range(1000):
+        if b"a" in near.rows:
+            break
+        threading.Event().wait(0.01)
+    assert near.rows[b"a"].values == {"mean": 1}
+
+
+def test_a_thousand_requests_for_one_cold_key_are_one_read() -> None:
+    store = Store({b"a": row(1)})
+    store.gate.clear()
+    tiers = lookup(store)
+    answers: list[tuple[Any, str]] = []
+    threads = [threading.Thread(target=lambda: answers.extend(seen(tiers, b"a"))) for _ in range(1000)]
+    for thread in threads:
+        thread.start()
+    store.gate.set()
+    for thread in threads:
+        thread.join()
+    assert {value for value, _ in answers} == {1}
+    assert len(answers) == 1000
+    assert store.reads == [[b"a"]]
+
+
+def test_a_row_past_half_its_age_serves_while_it_is_read_anew() -> None:
+    clock, store = Clock(), Store({b"a": row(1)})
+    tiers = lookup(store, clock=clock)
+    assert seen(tiers, b"a") == [(1, "store")]
+    store.rows[b"a"] = row(2)
+    clock.now += 40
+    assert seen(tiers, b"a") == [(1, "memory")]
+    for _ in range(1000):
+        if seen(tiers, b"a") == [(2, "memory")]:
+            break
+        threading.Event().wait(0.01)
+    assert len(store.reads) == 2
+
+
+def test_a_row_beyond_its_age_is_not_believed() -> None:
+    clock, store = Clock(), Store({b"a": row(1)})
+    tiers = lookup(store, clock=clock)
+    seen(tiers, b"a")
+    store.rows[b"a"] = row(2)
+    clock.now += 61
+    assert seen(tiers, b"a") == [(2, "store")]
+
+
+def test_without_a_store_memory_is_all_there_is() -> None:
+    memory = Memory(10**6)
+    memory.put(view(), b"a", row(1))
+    assert seen(Lookup(memory, [], LONG), b"a", b"b") == [(1, "memory"), (None, "memory")]
+
+
+def test_past_the_deadline_nobody_waits_and_the_late_answer_serves_the_next() -> None:
+    store = Store({b"a": row(1)})
+    store.gate.clear()
+    tiers = lookup(store, deadline_s=SHORT)
+    wall = Lookup(tiers._memory, tiers._tiers, SHORT)
+    assert seen(wall, b"a") == [(None, "failed")]
+    store.gate.set()
+    for _ in range(1000):
+        if seen(wall, b"a")[0][0] == 1:
+            break
+        threading.Event().wait(0.01)
+    else:
+        pytest.fail("the late answer was lost")
+
+
+def test_an_old_row_is_told_as_the_last_known_one_when_the_store_fails() -> None:
+    clock, store = Clock(), Store({b"a": row(1)})
+    tiers = lookup(store, clock=clock)
+    seen(tiers, b"a")
+    clock.now += 1000
+    store.error = ConnectionError()
+    assert seen(tiers, b"a", b"b") == [(1, "last"), (None, "failed")]
+
+
+def test_an_entity_is_not_taken_for_unknown_while_a_tier_fails() -> None:
+    near, far = Store(), Store()
+    near.error = ConnectionError()
+    tiers = lookup(near, far)
+    assert seen(tiers, b"a") == [(None, "failed")]
+    near.error, near.rows[b"a"] = None, row(1)
+    assert seen(tiers, b"a") == [(1, "store")]
+
+
+def test_a_dead_tier_rests_and_is_tried_again() -> None:
+    clock, store = Clock(), Store()
+    store.error = ConnectionError()
+    tiers = lookup(store, clock=clock)
+    for number in range(10):
+        seen(tiers, b"%d" % number)
+    assert len(store.reads) == FAILURE_THRESHOLD
+    assert tiers.resting() == ["store"]
+    clock.now += COOLDOWN_S
+    seen(tiers, b"x")
+    seen(tiers, b"y")
+    assert len(store.reads) == FAILURE_THRESHOLD + 1
+    clock.now += COOLDOWN_S
+    store.error = None
+    assert seen(tiers, b"z") == [(None, "store")]
+    assert tiers.resting() == []
+
+
+def test_memory_keeps_to_its_bytes() -> None:
+    memory = Memory(100_000)
+    for number in range(1000):
+        memory.put(view(), b"%d" % number, row(number))
+        assert memory.used <= 100_000
+    assert memory.get(view(), b"0") is None
+    assert memory.get(view(), b"999")
+
+
+def test_a_write_reaches_the_store_and_memory() -> None:
+    store = Store()
+    tiers = lookup(store)
+    tiers.write([(view(), b"a", row(5))])
+    assert store.rows[b"a"].values == {"mean": 5}
+    assert seen(tiers, b"a") == [(5, "memory")]
+    store.error = ConnectionError()
+    with pytest.raises(ConnectionError):
+        tiers.write([(view(), b"a", row(6))])
+    assert seen(tiers, b"a") == [(5, "memory")]
