@@ -38,6 +38,9 @@ class Store:
         self.gate.set()
         self.error: Exception | None = None
 
+    def connect(self) -> None:
+        """Nothing to connect to."""
+
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
         self.reads.append([key for _, key in wanted])
         assert self.gate.wait(LONG)
