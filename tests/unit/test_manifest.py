@@ -246,3 +246,11 @@ def test_any_value_anywhere_is_read_or_refused(path: str, value: Any, tmp_path: 
 def test_a_table_that_is_none(values: Any) -> None:
     with pytest.raises(TableError, match="here should be a table"):
         make(File, "here ", values)
+
+
+def test_a_path_is_not_taken_for_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "model.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert manifest.folder_of("./digits") == tmp_path / "digits"
+    assert manifest.folder_of("digits") != tmp_path / "digits"
