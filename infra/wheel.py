@@ -24,6 +24,7 @@ CODE = ("function", "models", "infra", "layer")
 MODELS = ("digits", "mobilenetv2")  # those that come with the code; others in models/ are somebody's own
 REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "rie.txt")
 _KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh", ".so"}  # .so: the JSON reader, for each architecture
+_WITHOUT_KIND = {"models/digits/model.onnx", "layer/zeroserve-bootstrap"}  # the second is a file of every layer
 _LEFT_OUT = {"prepared", "__pycache__"}
 TAG = "py3-none-any"
 
@@ -46,7 +47,7 @@ def _belongs(relative: Path) -> bool:
         return False
     if parts[0] == "models" and len(parts) > 2 and parts[1] not in (*MODELS, "adding"):
         return False
-    return relative.suffix in _KINDS or parts[:3] == ("models", "digits", "model.onnx")
+    return relative.suffix in _KINDS or relative.as_posix() in _WITHOUT_KIND
 
 
 def project() -> dict[str, Any]:
