@@ -163,7 +163,7 @@ def _too_large(message: str) -> PredictError:
 
 
 def _damaged(name: str, how: object) -> PredictError:
-    return invalid(f"this {name} picture is damaged: {how}; send a whole {FORMATS} file")
+    return invalid(f"this {name} picture is damaged: {str(how).strip()}; send a whole {FORMATS} file")
 
 
 def from_base64(text: str | bytes) -> bytes:

@@ -142,6 +142,15 @@ def test_damage_and_lies(body: bytes, words: str, package: SimpleNamespace) -> N
     assert words in error.message
 
 
+def test_what_libheif_says_is_one_line(package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(data: bytes) -> Any:
+        raise RuntimeError("Security limit exceeded\n")
+
+    monkeypatch.setattr(package, "open_heif", refuse)
+    error = refusal(photograph((64, 48)))
+    assert "damaged: Security limit exceeded; send a whole" in error.message
+
+
 def test_lengths_of_64_bits_and_up_to_the_end() -> None:
     wide = b"\0\0\0\x01free" + (24).to_bytes(8, "big") + bytes(8)
     last = b"\0\0\0\0mdat" + bytes(30)
