@@ -70,6 +70,9 @@ def shown(body: bytes) -> str:
         return "\n".join(_output(each["name"], each["datatype"], each["shape"], each.get("data")) for each in outputs)
     if isinstance(outputs, dict):
         return "\n".join(f"{name}: {_short(values)}" for name, values in outputs.items())
+    data = document.get("data") if isinstance(document, dict) else None
+    if isinstance(data, list) and all("embedding" in each for each in data):
+        return "\n".join(f"{each['index']}: {_short(each['embedding'])}" for each in data[:FEW])
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if isinstance(predictions, list) and predictions and isinstance(predictions[0], dict) and "label" in predictions[0]:
         return ranked(predictions)

@@ -77,12 +77,12 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
         raise ManifestError(f"{source} should be a JSON object: " + '{"inputs": [...]} or {"instances": [...]}')
     if document.keys() & {"instances", "dataframe_split", "dataframe_records"}:
         return Call(f"/v1/models/{name}:predict", body, JSON)
+    if model.text and "input" in document:
+        return Call("/v1/embeddings", body, JSON)
     inputs = document.get("inputs")
     if isinstance(inputs, list) and inputs and all(isinstance(each, dict) for each in inputs):
         return Call(f"/v2/models/{name}/infer", body, JSON)
-    if "image" in document:
-        return Call(f"/v1/models/{name}/classify", body, JSON)
-    return Call(f"/v1/models/{name}/infer", body, JSON)
+    return Call(f"/v1/models/{name}/{'classify' if 'image' in document else 'infer'}", body, JSON)
 
 
 def curl_lines(model: Manifest, url: str) -> list[str]:

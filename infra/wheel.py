@@ -24,10 +24,11 @@ CODE = ("function", "models", "infra", "layer")
 MODELS = ("digits", "fraud", "mobilenetv2")  # those that come with the code; others in models/ are somebody's own
 REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "rie.txt")
 _KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh", ".so"}  # .so: the JSON reader, for each architecture
-_FILES = {
-    ("models", "digits", "model.onnx"),
-    ("models", "fraud", "model.onnx"),
-    ("models", "fraud", "features.csv"),
+_WITHOUT_KIND = {
+    "layer/zeroserve-bootstrap",  # a file of every layer
+    "models/digits/model.onnx",
+    "models/fraud/features.csv",
+    "models/fraud/model.onnx",
 }
 _LEFT_OUT = {"prepared", "__pycache__"}
 TAG = "py3-none-any"
@@ -51,7 +52,7 @@ def _belongs(relative: Path) -> bool:
         return False
     if parts[0] == "models" and len(parts) > 2 and parts[1] not in (*MODELS, "adding"):
         return False
-    return relative.suffix in _KINDS or parts in _FILES
+    return relative.suffix in _KINDS or relative.as_posix() in _WITHOUT_KIND
 
 
 def project() -> dict[str, Any]:

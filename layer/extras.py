@@ -1,4 +1,5 @@
-"""What only some models need in the layer: the tokenizers package for [text], and the packages of a processing.py."""
+"""What only some models need in the layer: the tokenizers package for [text], and the requirements.txt of a model with
+a processing.py or with [image], for which it may name pillow-heif."""
 
 from __future__ import annotations
 
@@ -31,15 +32,19 @@ def install(models: Sequence[Manifest], architecture: str, python_version: str, 
         slim.install(rules.TEXT, wheels.ROOT / "requirements" / "text.txt", architecture, python_version, target)
     for model in models:
         required = model.folder / REQUIREMENTS
-        if model.processing and required.is_file():
-            with tempfile.TemporaryDirectory() as name:
-                for wheel in wheels.fetch_required(required, Path(name), architecture, python_version):
-                    _unpack(wheel, required, architecture, target)
+        if (model.processing or model.image) and required.is_file():
+            # What function/ itself has in the layer is enough for pillow-heif, which asks for Pillow; a processing.py
+            # may need all of it.
+            present = () if model.processing else rules.FUNCTION
+            with tempfile.TemporaryDirectory() as temporary:
+                for wheel in wheels.fetch_required(required, Path(temporary), architecture, python_version):
+                    name = wheel.name.partition("-")[0].replace("_", "-").lower()
+                    if name == "onnxruntime" or name not in present:
+                        _unpack(wheel, name, required, architecture, target)
 
 
-def _unpack(wheel: Path, required: Path, architecture: str, target: Path) -> None:
+def _unpack(wheel: Path, name: str, required: Path, architecture: str, target: Path) -> None:
     """All of a wheel but for commands and headers, as pip would lay it out."""
-    name = wheel.name.partition("-")[0].replace("_", "-").lower()
     if name == "onnxruntime":
         raise RequirementError(f"{required} asks for onnxruntime, which is in the layer in its own form; leave it out")
     with zipfile.ZipFile(wheel) as archive:

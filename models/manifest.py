@@ -113,8 +113,8 @@ class Manifest:
 
 def folder_of(model: str) -> Path:
     """The folder for a name in this repository or a path to one that holds a model.toml; ./NAME is always a path."""
-    named = () if model.startswith(("./", "../")) else (places.repository() / model, places.embedded(model))
-    for folder in (*named, Path(model)):
+    folders = [places.repository() / model, places.embedded(model), Path(model)]
+    for folder in folders[2:] if model.startswith(("./", "../")) else folders:
         if (folder / "model.toml").is_file():
             return folder.resolve()
     known = ", ".join(names())

@@ -1,4 +1,4 @@
-"""JPEG, PNG and WebP bytes -> the uint8 pixels that a model's picture graph takes."""
+"""JPEG, PNG and WebP bytes, HEIC with a package -> the uint8 pixels that a model's picture graph takes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
 
     name = _format(body)
     try:
-        header = image_header.read(body if isinstance(body, bytes) else bytes(body), name)
+        header = _header(body if isinstance(body, bytes) else bytes(body), name)
     except (ValueError, IndexError) as error:
         raise _damaged(name, error) from error
     width, height = header.size
@@ -62,6 +62,14 @@ def decode(body: Buffer, rule: ImageRule) -> PixelTensor:
                 malloc.give_back()
 
 
+def _header(data: bytes, name: str) -> Header:
+    if name == "HEIC":
+        from function.codecs import heic
+
+        return heic.header(data)
+    return image_header.read(data, name)
+
+
 def _decode(header: Header, name: str, rule: ImageRule) -> PixelTensor:
     """Its errors have no cause, whose frames would keep the pixels in memory."""
     try:
@@ -76,17 +84,23 @@ def _decode(header: Header, name: str, rule: ImageRule) -> PixelTensor:
 
 def _format(body: Buffer) -> str:
     view = memoryview(body).cast("B")
-    head = bytes(view[:12])
+    head = bytes(view[:64])
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
-    if head.startswith(b"RIFF") and head[8:] == b"WEBP":
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WebP"
+    if head[4:8] == b"ftyp":
+        from function.codecs import heic
+
+        if kind := heic.told(head):
+            heic.check(kind)
+            return kind
     if not head:
         raise invalid(f"the picture is empty (0 bytes); send a {FORMATS} file")
     raise PredictError(
-        "UNSUPPORTED_MEDIA_TYPE", f"the picture must be a {FORMATS} file; it begins with the bytes {head!r}"
+        "UNSUPPORTED_MEDIA_TYPE", f"the picture must be a {FORMATS} file; it begins with the bytes {head[:12]!r}"
     )
 
 
@@ -149,7 +163,7 @@ def _too_large(message: str) -> PredictError:
 
 
 def _damaged(name: str, how: object) -> PredictError:
-    return invalid(f"this {name} picture is damaged: {how}; send a whole {FORMATS} file")
+    return invalid(f"this {name} picture is damaged: {str(how).strip()}; send a whole {FORMATS} file")
 
 
 def from_base64(text: str | bytes) -> bytes:

@@ -16,6 +16,10 @@ def opened(header: Header, name: str) -> Image:
 
     Any exception for a damaged file.
     """
+    if name == "HEIC":
+        from function.codecs import heic
+
+        return heic.opened(header)
     image = {"JPEG": _jpeg, "PNG": _png, "WebP": _webp}[name](header)
     if image.size != header.size:
         raise ValueError(f"its parts are not of {header.size[0]} x {header.size[1]} pixels")

@@ -29,6 +29,9 @@ def add(
     columns: Annotated[
         Path | None, typer.Option(help="A file that names the columns of its input, one a line.")
     ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="It takes texts: its tokenizer.json; by default the one beside the file.")
+    ] = None,
 ) -> None:
     """Make a served model of an ONNX file: its folder, model.toml, artifacts and an example request.
 
@@ -42,7 +45,7 @@ def add(
         from models.adding.add import Wishes
         from models.adding.add import add as make
 
-        wishes = Wishes(name, example, dict(map(_size, size or ())), image, labels, columns)
+        wishes = Wishes(name, example, dict(map(_size, size or ())), image, labels, columns, tokenizer)
         with progress(f"add {file.name}") as step:
             added = make(file, places.repository(), wishes, step)
         print("\n".join(f"{added.model.name}: {line}" if ": " not in line else line for line in added.lines))

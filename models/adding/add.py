@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from function.engine.repository import LONGEST_NAME
 from models import example as examples
 from models import manifest, prepare, raw
-from models.adding import check, columns, compose, request, sizes, source, surgery
+from models.adding import check, columns, compose, request, sizes, source, surgery, texts
 from models.adding.words import AddError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Wishes:
     image: str = ""
     labels: Path | None = None
     columns: Path | None = None
+    tokenizer: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def _fill(found: Source, folder: Path, wishes: Wishes, step: Callable[[str], Non
     step("finding sizes")
     document, body = _describe(found, folder, wishes, oracle, labels)
     (folder / "model.toml").write_text(compose.toml(document), encoding="utf-8")
+    if "text" in document:
+        lines.append(texts.told(document["text"]))
     if body:
         request.write(folder / examples.FILE, body)
     step("preparing")
@@ -111,6 +114,8 @@ def _describe(
     found: Source, folder: Path, wishes: Wishes, oracle: Any, labels: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """model.toml, and the example request."""
+    if wishes.tokenizer and (wishes.image or wishes.columns):
+        raise AddError("--tokenizer, --image and --columns exclude each other; one of them says what people send")
     inputs, outputs = sizes.specs_of(oracle)
     categories = columns.categories_of(found.model.graph)
     rows = (
@@ -143,7 +148,11 @@ def _describe(
         softmaxed = {name for node in found.model.graph.node if node.op_type == "Softmax" for name in node.output}
         shapes = {name: entry["shape"] for name, entry in example.items()}
         document["image"] = compose.image(wishes.image, inputs, outputs, shapes, softmaxed)
-    if rows and not wishes.image:
+    if text := None if wishes.image or wishes.columns else texts.find(found, wishes.tokenizer, inputs, outputs, labels):
+        tokenizer, document["text"] = text
+        shutil.copyfile(tokenizer, folder / texts.TOKENIZER)
+        body = body if body and body.keys() & {"instances", "input"} else texts.example(folder.name, document["text"])
+    elif rows and not wishes.image:
         document["table"] = {"columns": rows}
         body = body if body and "instances" in body else request.rows(rows)
     return document, body

@@ -45,6 +45,8 @@ def read(path: Path, specs: Mapping[str, Spec]) -> tuple[Arrays | None, dict[str
         raise AddError(f"--example {path} should be a JSON object: " + '{"inputs": [...]} or {"instances": [...]}')
     if "instances" in document:
         return _of_instances(path, document["instances"], specs), document
+    if "input" in document and "input" not in specs:  # OpenAI's texts
+        return None, document
     inputs = document.get("inputs", document)
     if isinstance(inputs, list) and inputs and all(isinstance(each, dict) and "data" in each for each in inputs):
         named = {str(each.get("name")): _shaped(path, each) for each in inputs}

@@ -96,6 +96,8 @@ def bad_pictures() -> Iterator[Bad]:
     yield Bad("truncated WebP", CLASSIFY, noise("WebP")[:2000], 400, ("WebP picture is damaged",))
     yield Bad("30,000 x 30,000", CLASSIFY, png(30_000, 30_000), 413, ("30000 x 30000", "send a smaller picture"))
     yield Bad("GIF", CLASSIFY, b"GIF89a" + bytes(20), 415, ("JPEG, PNG or WebP", "GIF89a"))
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    yield Bad("HEIC", CLASSIFY, heic + bytes(20), 415, ("HEIC photograph", "save it as JPEG", "pillow-heif"))
     yield Bad("text as a picture", CLASSIFY, b"a digit, please", 415, ("JPEG, PNG or WebP", "a digit"))
     yield Bad("no picture", CLASSIFY, b"", 400, ("picture is empty", "JPEG, PNG or WebP"))
     yield Bad("top_k 0", CLASSIFY, whole, 400, ("top_k", "'0'", "1 or more"), query="top_k=0")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra import wheel
+from layer import stage
 from tests import support
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def test_everything_lies_below_one_package(built: Path) -> None:
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"zeroserve"}
     for wanted in ("function/handler.py", "models/digits/model.onnx", "layer/rules.py", "requirements/function.txt"):
         assert f"zeroserve/home/{wanted}" in names
+    assert f"zeroserve/home/layer/{stage.WRAPPER}" in names  # without it `package` writes no layer
     assert not [name for name in names if "prepared/" in name or "__pycache__" in name]
 
 

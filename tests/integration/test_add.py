@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from models import manifest
 from models.adding import columns, compose, sizes, surgery, words
 from models.adding.add import Added, Wishes, add
 from models.adding.words import AddError
-from tests import support
+from tests import support, tiny_text
 from tests.contract import made_models
 
 if TYPE_CHECKING:
@@ -204,6 +205,58 @@ def test_pictures(tmp_path: Path) -> None:
     assert (image.input, image.output, image.layout, image.size) == ("input", "scores", "NCHW", [16, 16])
     assert (image.resize, image.resize_to, image.mean[0]) == ("shorter_side", 18, 0.485)
     assert found.model.labels == ["r", "g", "b"]
+
+
+def text_of(found: Added) -> dict[str, Any]:
+    assert found.model.text is not None
+    assert (found.model.folder / "tokenizer.json").is_file()
+    return asdict(found.model.text)
+
+
+def test_texts(tmp_path: Path) -> None:
+    tokenizer = tiny_text.tokenizer()
+    tokenizer.enable_truncation(48)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    found = added(tmp_path, tiny_text.encoder(), name="phrases")
+    text = text_of(found)
+    assert (text["task"], text["pooling"], text["normalise"]) == ("embedding", "mean", True)
+    assert (text["max_length"], text["truncate"], text["output"]) == (48, False, "last_hidden_state")
+    assert example_of(found)["model"] == "phrases"
+    assert "takes texts of at most 48 tokens" in found.lines[0]
+    classes = added(tmp_path, tiny_text.encoder(classes=True), name="moods")
+    assert text_of(classes)["task"] == "classification"
+    assert "instances" in example_of(classes)
+    assert added(tmp_path, support.classifier(), name="none").model.text is None  # no token inputs: nothing is assumed
+
+
+def test_texts_that_the_graph_pools_itself(tmp_path: Path) -> None:
+    model = tiny_text.encoder(classes=True)
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "sentence_embedding"
+    (tmp_path / "other").mkdir()
+    tiny_text.tokenizer().save(str(tmp_path / "other" / "tokenizer.json"))
+    (tmp_path / "other" / "tokenizer_config.json").write_text('{"model_max_length": 64}')
+    text = text_of(added(tmp_path, model, tokenizer=tmp_path / "other" / "tokenizer.json"))
+    assert (text["task"], text["pooling"], text["normalise"], text["max_length"]) == ("embedding", "none", False, 64)
+    assert added(tmp_path, model, name="tensors").model.text is None
+
+
+@pytest.mark.parametrize(
+    ("content", "make", "wishes", "expected"),
+    [
+        ("{", tiny_text.encoder, {}, "no tokenizer that can be used"),
+        ("{}", tiny_text.encoder, {}, "no tokenizer that can be used"),
+        ("", tiny_text.encoder, {}, "tokenizer.json is not there"),
+        ("{}", support.classifier, {}, "--tokenizer needs the inputs input_ids and attention_mask"),
+        ("{}", tiny_text.encoder, {"image": "imagenet"}, "exclude each other"),
+    ],
+)
+def test_tokenizers_that_do_not_fit(
+    tmp_path: Path, content: str, make: Callable[[], ModelProto], wishes: dict[str, Any], expected: str
+) -> None:
+    if content:
+        (tmp_path / "tokenizer.json").write_text(content)
+    path = support.save(make(), tmp_path / "made.onnx")
+    assert expected in refusal(tmp_path, path, tokenizer=tmp_path / "tokenizer.json", **wishes)
 
 
 def with_external(folder: Path, *, name: str = "weights.bin", cut: int = 0) -> Path:

@@ -16,7 +16,7 @@ from infra import requests
 from infra.cli.app import app
 from models import manifest
 from models.manifest import ManifestError
-from tests import support
+from tests import support, tiny_text
 from tests.contract import made_models
 
 if TYPE_CHECKING:
@@ -123,6 +123,19 @@ def test_rows_of_named_columns(repository: Path, tmp_path: Path) -> None:
     run("add", path, "--columns", tmp_path / "names.txt", "--size", "values=1x2")
     assert json.loads((repository / "rows" / "example.json").read_text()) == {"instances": [{"n": 0.5, "m": 0.5}]}
     assert json.loads(run("predict", "rows", "--json").stdout)["predictions"]
+
+
+def test_texts_with_a_tokenizer_beside_the_file(repository: Path, tmp_path: Path) -> None:
+    path = support.save(tiny_text.encoder(), tmp_path / "phrases.onnx")
+    tiny_text.tokenizer().save(str(tmp_path / "tokenizer.json"))
+    said = " ".join(run("add", path).stdout.split())
+    assert "takes texts of at most 512 tokens by tokenizer.json and makes an embedding, the mean of its tokens" in said
+    assert f"--data-binary @{repository}/phrases/example.json http://127.0.0.1:8080/v1/embeddings" in said
+    answer = json.loads(run("predict", "phrases", "--json").stdout)
+    (found,) = answer["data"]
+    assert len(found["embedding"]) == tiny_text.WIDTH
+    assert np.linalg.norm(found["embedding"]) == pytest.approx(1, abs=1e-5)
+    assert run("predict", "phrases").stdout.startswith("0: [")
 
 
 def test_refusals(repository: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -120,3 +122,50 @@ def test_requirements_that_cannot_be_packed(tmp_path: Path) -> None:
     with pytest.raises(wheels.WheelError, match="pip could not fetch the wheels for arm64"):
         extras.install([requiring(tmp_path / "nobody", "nobody-has-this")], "arm64", "3.13", tmp_path / "out")
     assert not (tmp_path / "outside.py").exists()
+
+
+HEIC = """
+import io, sys
+sys.path += sys.argv[1:]
+import pillow_heif
+from PIL import Image
+from function.codecs.image import decode
+from function.tensor import ImageRule
+
+rule = ImageRule(input="input", output="logits", size=[48, 64], mean=[0.5] * 3, std=[0.5] * 3, activation="softmax",
+                 resize="stretch", resize_to=0, filter="bilinear", layout="NCHW")
+across = Image.linear_gradient("L").resize((257, 191))
+image = Image.merge("RGB", (across, across.transpose(Image.Transpose.FLIP_LEFT_RIGHT), across))
+file = io.BytesIO()
+pillow_heif.from_pillow(image).save(file, quality=100)
+found, expected = decode(file.getvalue(), rule).data, image.resize((64, 48), Image.Resampling.BILINEAR).tobytes()
+print(max(abs(a - b) for a, b in zip(found, expected, strict=True)))
+try:
+    decode(file.getvalue()[:-50], rule)
+except Exception as error:
+    print(error)
+"""
+
+
+def test_pillow_of_the_layer_stays_its_own(tmp_path: Path, digits_prepared: Path) -> None:
+    """pillow-heif asks for Pillow, which the layer has in its own form."""
+    wheel(tmp_path / "wheels", "pillow", {"PIL/more.py": b""})
+    wheel(tmp_path / "wheels", "pillow_heif", {"pillow_heif.py": b""})
+    folder = shutil.copytree(digits_prepared / "digits", tmp_path / "digits")
+    lines = ["--no-index", f"--find-links {tmp_path / 'wheels'}", "pillow", "pillow-heif", ""]
+    (folder / "requirements.txt").write_text("\n".join(lines))
+    extras.install([manifest.read(folder)], "arm64", "3.13", tmp_path / "out")
+    packed = files(tmp_path / "out")
+    assert "pillow_heif.py" in packed
+    assert "PIL/more.py" not in packed
+
+
+@pytest.mark.skipif(not os.environ.get("TEST_STRANGERS"), reason="set TEST_STRANGERS=1: it fetches pillow-heif")
+def test_heic_is_read_with_the_layer_that_has_it(tmp_path: Path, digits_prepared: Path) -> None:
+    folder = shutil.copytree(digits_prepared / "digits", tmp_path / "digits")
+    (folder / "requirements.txt").write_text("pillow-heif\n")
+    stage.layer(tmp_path / "layer", "x86_64", HERE, None, [str(folder)])
+    command = [sys.executable, "-I", "-S", "-c", HEIC, str(tmp_path / "layer"), str(wheels.ROOT)]
+    difference, cut = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert int(difference) <= 6
+    assert "this HEIC picture is damaged" in cut

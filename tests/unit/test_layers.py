@@ -13,7 +13,8 @@ FUNCTION = Path(__file__).parents[2] / "function"
 # What is not in the standard library -> the modules that may import it.
 THIRD_PARTY = {
     "botocore": {"aws.sdk_credentials"},
-    "PIL": {"codecs.image", "codecs.image_decoders"},
+    "PIL": {"codecs.heic", "codecs.image", "codecs.image_decoders"},
+    "pillow_heif": {"codecs.heic"},
     "snapshot_restore_py": {"engine.snapstart"},
     "pybase64": {
         "cache.dynamodb",
