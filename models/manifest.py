@@ -94,6 +94,7 @@ class Manifest:
     table: declared.Table | None = None
     text: declared.Text | None = None
     processing: declared.Processing | None = None
+    int8: declared.Int8 = field(default_factory=declared.Int8)
 
     def __post_init__(self) -> None:
         if self.missing not in ("", "nan"):
@@ -149,6 +150,7 @@ def read(folder: Path) -> Manifest:
                 "external": _rows(document, "external", External),
                 "example": example.read(document.get("example", {}), inputs),
                 "labels": labels,
+                "int8": make(declared.Int8, "[int8] ", document.get("int8", {})),
                 "image": make(Image, "[image] ", image) if image is not None else None,
             },
         )
