@@ -8,17 +8,20 @@ RUNS ?= 20
 
 VENV := .venv
 PY := $(VENV)/bin/python
-READY := $(VENV)/.ready
+# The JSON reader in C, for this machine; where there is no compiler, Python reads JSON.
+KERNEL := function/native/json-$(shell uname -m).so
+READY := $(VENV)/.ready $(KERNEL)
 ZEROSERVE := $(PY) -m zeroserve
 CONFORMANCE := .cache/venvs/conformance
+ZIG := .cache/venvs/zig
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve check coverage test test-conformance test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve kernels check coverage test test-conformance test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements/dev.txt
+$(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
@@ -28,6 +31,17 @@ $(READY): requirements/dev.txt
 	printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$(CURDIR)/$(PY)" "$(CURDIR)/zeroserve/__main__.py" >$(VENV)/bin/zeroserve
 	chmod +x $(VENV)/bin/zeroserve
 	touch $@
+
+$(KERNEL): $(wildcard native/*.[ch]) native/build.py | $(VENV)/.ready
+	$(PY) -m native.build
+
+$(ZIG)/.ready: requirements/zig.txt
+	$(PYTHON) -m venv $(ZIG)
+	$(ZIG)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	touch $@
+
+kernels: $(READY) $(ZIG)/.ready ## the JSON reader in C for each architecture of Lambda, by ziglang
+	$(PY) -m native.build --all
 
 prepare: $(READY) ## artifacts of MODEL for this machine
 	$(ZEROSERVE) prepare "$(MODEL)"
@@ -78,13 +92,13 @@ test-hostile: $(READY) ## the attack at length, an hour or so (CASES= of the fuz
 	$(PY) -m tests.hostile.slow || failed=1; \
 	$(PY) -m tests.hostile.soak --cache || failed=1; exit $${failed:-0}
 
-package: $(READY) ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
+package: $(READY) kernels ## dist/function.zip and the layers' zips, for sam deploy or infra.deploy (MODEL=)
 	$(ZEROSERVE) package "$(MODEL)"
 
-image: $(READY) prepare ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
+image: $(READY) prepare kernels ## the container image, by docker, podman or buildah (MODEL=, BASE_IMAGE=)
 	$(PY) -m infra.image --model "$(MODEL)" --base-image "$(BASE_IMAGE)"
 
-release: $(READY) prepare ## all that belongs to the version, into dist/ with checksums; publishes nothing (MODEL=, BASE_IMAGE=, WITHOUT=image)
+release: $(READY) prepare kernels ## all that belongs to the version, into dist/ with checksums; publishes nothing (MODEL=, BASE_IMAGE=, WITHOUT=image)
 	$(PY) -m infra.release "$(MODEL)" --base-image "$(BASE_IMAGE)" --without $(WITHOUT)
 
 test-image: $(READY) ## build the image over Debian packages and run it (root, Debian; installs buildah, mmdebstrap, qemu-user)
@@ -119,7 +133,7 @@ bench-report: $(READY) ## docs/benchmarks.md and its charts from bench/results
 lint: $(READY) ## ruff, mypy --strict, the import law and spelling
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy function layer models infra bench tests
+	$(PY) -m mypy function layer models infra bench native tests
 	$(VENV)/bin/lint-imports --no-cache
 	$(PY) -m codespell_lib
 
@@ -137,6 +151,7 @@ lock: ## resolve the requirement files anew (needs uv)
 	  --no-deps -c requirements/dev.txt -o requirements/text.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt
 
 clean: ## remove everything that can be made again
-	rm -rf $(VENV) .cache dist build models/*/prepared
+	rm -rf $(VENV) .cache dist build models/*/prepared function/native/*.so

@@ -13,7 +13,7 @@ from typing import Any
 from function.native import cpu
 from function.settings import VERSION
 
-PACKAGES = ("onnxruntime", "yyjson", "pybase64", "pillow", "awslambdaric", "httptools")
+PACKAGES = ("onnxruntime", "pybase64", "pillow", "awslambdaric", "httptools")
 
 
 def machine() -> dict[str, Any]:

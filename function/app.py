@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from function.codecs import compression
+from function.codecs import compression, json_reader
 from function.errors import PredictError
 from function.inference import Inference
 from function.limits import LIMITS
@@ -27,6 +27,7 @@ class App:
     def __init__(self, settings: Settings, workers: int = 1) -> None:
         """`workers` requests are worked on at a time."""
         LIMITS.configure(settings, workers)
+        json_reader.configure(settings)
         self.settings = settings
         self.inference = Inference(settings)
         self._results: ResultCache | None = None
@@ -50,7 +51,7 @@ class App:
                 request.body = b""  # such bodies mean nothing, nor does what their headers say
             encoding = request.headers.get("content-encoding", "") if request.method == "POST" else ""
             length = len(request.body)
-            if encoding:
+            if encoding.strip().lower() not in ("", "identity"):
                 length = compression.largest(request.body, encoding, LIMITS.largest_body)
             elif length > LIMITS.largest_body:
                 raise PredictError(

@@ -98,7 +98,7 @@ class Inference:
         loading = self._begin(exchange, metadata)
         with exchange.phase("decode"):
             decoded = decode()
-            exchange.request.body = b""  # frees its memory before the inference needs some
+            exchange.request.body, exchange.request.document = b"", None  # frees their memory for the inference
         model = loading()
         if model.metadata.fingerprint != metadata.fingerprint:
             message = f"model {metadata.name!r} was replaced while this request was read; ask again"

@@ -87,6 +87,7 @@ class Settings(_Rows):
     memory_limit_bytes = _number(
         "MEMORY_LIMIT_BYTES", "memory that the process may have; 0: Lambda's figure, or the cgroup's limit"
     )
+    json_kernel = _number("JSON_KERNEL", "1: JSON is read by the library in C; 0: by Python, many times slower", 1)
     load_in_init = _number(
         "LOAD_IN_INIT", "1: MODEL_NAME begins to load when Lambda starts the function; 0: with a request", 1
     )

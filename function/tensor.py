@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from function.native.yyjson import Numbers
-
     class ModelView(Protocol):
         """What a codec needs to know of a model."""
 
@@ -121,16 +119,6 @@ class Tensor:
         if isinstance(self.data, list) or not code:
             raise TypeError(f"{self.datatype} elements are not numbers")
         return struct.unpack(f"<{element_count(self.shape)}{code}", self.data)
-
-
-class JsonTensor(Tensor):
-    """FP32 as JSON has it: `unrounded` instead of `data`, until a session rounds it."""
-
-    __slots__ = ("unrounded",)
-
-    def __init__(self, shape: tuple[int, ...], unrounded: Numbers) -> None:
-        super().__init__("FP32", shape, b"")
-        self.unrounded = unrounded
 
 
 class PixelTensor(Tensor):

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("function", "models", "infra", "layer")
 MODELS = ("digits", "mobilenetv2")  # those that come with the code; others in models/ are somebody's own
 REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "rie.txt")
-_KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh"}
+_KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh", ".so"}  # .so: the JSON reader, for each architecture
 _LEFT_OUT = {"prepared", "__pycache__"}
 TAG = "py3-none-any"
 

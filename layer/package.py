@@ -45,6 +45,7 @@ def build(
     with tempfile.TemporaryDirectory() as name:
         code = Path(name, "function")
         families = stage.function(code, models, python)
+        lines += stage.missing_kernels(code, architectures)
         size = write_zip(target / "function.zip", code)
         lines.append(_line(target / "function.zip", size) + f"  {'; '.join(families)}")
         for architecture in architectures:

@@ -24,7 +24,8 @@ def build(out: Path, model: str) -> None:
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     architecture = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-    print("\n".join(stage.function(out / "task", [model], sys.executable, server=True)))
+    lines = stage.function(out / "task", [model], sys.executable, server=True)
+    print("\n".join(lines + stage.missing_kernels(out / "task", [architecture])))
     stage.layer(out / "python", architecture, version, sys.executable, [model])
     lock = ROOT / "requirements" / "image.txt"
     slim.install(rules.RUNTIME, lock, architecture, version, out / "runtime")

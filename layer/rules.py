@@ -49,10 +49,6 @@ FUNCTION = {
         "function/native/ort_capi.py calls the C API: the pybind module (31 MB) is a second copy of ONNX Runtime, "
         "providers_shared is for GPUs, the Python files are for numpy users",
     ),
-    "yyjson": Rule(
-        ("cyyjson.*.so",),
-        "function/native/yyjson_capi.py calls the C API of the extension; the package around it holds the C source",
-    ),
     "pybase64": Rule(
         ("pybase64/_[!_]*.py", "pybase64/__init__.py", "pybase64/_pybase64.*.so"), "its command line is not used"
     ),

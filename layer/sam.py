@@ -29,7 +29,8 @@ def main() -> None:
     python = bytecode.find_python(PYTHON_VERSION)
     try:
         if arguments.kind == "function":
-            print("\n".join(stage.function(arguments.out, [arguments.model], python)))
+            lines = stage.function(arguments.out, [arguments.model], python)
+            print("\n".join(lines + stage.missing_kernels(arguments.out)))
         else:
             stage.layer(arguments.out / "python", arguments.architecture, PYTHON_VERSION, python, [arguments.model])
             stage.wrapper(arguments.out)

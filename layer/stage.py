@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from function.engine.artifact import ALIKE, PORTABLE, RECORD
 from layer import bytecode, extras, rules, slim
-from layer.wheels import ROOT
+from layer.wheels import ARCHITECTURES, CPU, ROOT
 from models import manifest
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ def function(target: Path, models: Sequence[str], python: str | None, *, server:
     if python:
         bytecode.compile_tree(code, f"{TASK_ROOT}/function", python)
     return [_model(target / "models", name) for name in models]
+
+
+def missing_kernels(target: Path, architectures: Sequence[str] = ARCHITECTURES) -> list[str]:
+    """A line for each of the architectures for which `function` found no JSON reader in C (native/build.py)."""
+    return [
+        f"no JSON reader in C for {architecture}: Python reads JSON there, many times slower; run: make kernels"
+        for architecture in architectures
+        if not (target / "function" / "native" / f"json-{CPU[architecture]}.so").exists()
+    ]
 
 
 def _model(repository: Path, name: str) -> str:

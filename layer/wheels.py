@@ -16,8 +16,8 @@ CACHE = places.cache() / "wheels"
 
 # Lambda's runtimes since Python 3.12 are Amazon Linux 2023, glibc 2.34; no newer wheel tag may be asked for.
 _GLIBC = (34, 31, 28, 27, 26, 24, 17)
-_CPU = {"x86_64": "x86_64", "arm64": "aarch64"}
-ARCHITECTURES = tuple(_CPU)
+CPU = {"x86_64": "x86_64", "arm64": "aarch64"}  # what Lambda and what Linux calls it
+ARCHITECTURES = tuple(CPU)
 
 
 class WheelError(Exception):
@@ -73,7 +73,7 @@ def _pip(requirements: Path, target: Path, architecture: str, python_version: st
     command += ["--implementation", "cp", "--python-version", python_version]
     tags = [*(f"manylinux_2_{minor}" for minor in _GLIBC), "manylinux2014"]
     for tag in tags:
-        command += ["--platform", f"{tag}_{_CPU[architecture]}"]
+        command += ["--platform", f"{tag}_{CPU[architecture]}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise WheelError(

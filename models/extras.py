@@ -1,4 +1,4 @@
-"""What all artifacts of a model share: model.json, the small graphs, and what [table], [text] and processing.py add."""
+"""What all artifacts of a model share: model.json, the picture graph, what [table], [text] and processing.py add."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def write_shared(
     model: Manifest, target: Path, families: list[str], stamp: Mapping[str, Any], *, portable_only: bool
 ) -> list[str]:
-    """Writes model.json, which ends in `stamp`, and the small graphs into `target`. Returns the files' names."""
-    small = {"reals.onnx": graphs.reals(), "numbers.onnx": graphs.numbers()}
+    """Writes model.json, which ends in `stamp`, and the graph for pictures into `target`. Returns the files' names."""
+    small = {}
     if model.image:
         small["image.onnx"] = graphs.image(model.image)
     written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}

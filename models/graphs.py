@@ -1,4 +1,4 @@
-"""The small ONNX graphs beside an artifact: numbers from JSON to FP32, pixels to the model's picture input."""
+"""The small ONNX graphs beside an artifact: pixels to a picture model's input, and what comes after a text model."""
 
 from __future__ import annotations
 
@@ -7,82 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
-from function.native import yyjson
-
 if TYPE_CHECKING:
     from models.declared import Text
     from models.manifest import Image
 
 OPSET, IR_VERSION = 18, 9  # old enough for every ORT that function/ takes
-
-
-def reals() -> ModelProto:
-    """Numbers as function/native/yyjson.py describes them -> FP32 [k], with the smallest and largest result.
-
-    `kinds` is UINT8 [n]; `reals` are the values' memory, FP64 [n, 2], tag and payload. Those of kind ARRAY are left
-    out. A result is infinite when a number was too large.
-    """
-    return _rounded("reals", _payloads("reals", "rounded_all"), [], [])
-
-
-def numbers() -> ModelProto:
-    """The same where some are integers: `integers` and `naturals` are the same memory as INT64 and UINT64."""
-    nodes = [
-        *_payloads("reals", "real"),
-        *_payloads("integers", "integer"),
-        *_payloads("naturals", "natural"),
-        helper.make_node("Equal", ["kinds", "SINT"], ["is_negative"]),
-        helper.make_node("Where", ["is_negative", "integer", "natural"], ["whole"]),
-        helper.make_node("Equal", ["kinds", "REAL"], ["is_real"]),
-        helper.make_node("Where", ["is_real", "real", "whole"], ["rounded_all"]),
-    ]
-    inputs = [
-        helper.make_tensor_value_info("integers", TensorProto.INT64, ["n", 2]),
-        helper.make_tensor_value_info("naturals", TensorProto.UINT64, ["n", 2]),
-    ]
-    kinds = [_scalar("SINT", yyjson.SINT, TensorProto.UINT8), _scalar("REAL", yyjson.REAL, TensorProto.UINT8)]
-    return _rounded("numbers", nodes, inputs, kinds)
-
-
-def _payloads(memory: str, result: str) -> list[NodeProto]:
-    """[n, 2] of any number -> the second column as FP32 [n]. Casting both and transposing is the fastest way to it."""
-    return [
-        helper.make_node("Cast", [memory], [f"{result}_pairs"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", [f"{result}_pairs"], [f"{result}_columns"], perm=[1, 0]),
-        helper.make_node("Gather", [f"{result}_columns", "PAYLOAD"], [result], axis=0),
-    ]
-
-
-def _rounded(
-    name: str, nodes: list[NodeProto], inputs: list[ValueInfoProto], initializers: list[TensorProto]
-) -> ModelProto:
-    """The graph around `nodes`, which make rounded_all: FP32 [n], arrays among them."""
-    return _model(
-        name,
-        [
-            *nodes,
-            helper.make_node("Equal", ["kinds", "ARRAY"], ["is_array"]),
-            helper.make_node("Not", ["is_array"], ["is_number"]),
-            helper.make_node("Compress", ["rounded_all", "is_number"], ["rounded"]),
-            helper.make_node("ReduceMin", ["rounded"], ["smallest"], keepdims=0),
-            helper.make_node("ReduceMax", ["rounded"], ["largest"], keepdims=0),
-        ],
-        [
-            helper.make_tensor_value_info("kinds", TensorProto.UINT8, ["n"]),
-            helper.make_tensor_value_info("reals", TensorProto.DOUBLE, ["n", 2]),
-            *inputs,
-        ],
-        [
-            helper.make_tensor_value_info("rounded", TensorProto.FLOAT, ["k"]),
-            helper.make_tensor_value_info("smallest", TensorProto.FLOAT, []),
-            helper.make_tensor_value_info("largest", TensorProto.FLOAT, []),
-        ],
-        [
-            _scalar("PAYLOAD", 1, TensorProto.INT64),
-            _scalar("ARRAY", yyjson.ARRAY, TensorProto.UINT8),
-            *initializers,
-        ],
-    )
 
 
 def _scalar(name: str, value: int, element_type: int) -> TensorProto:

@@ -51,7 +51,7 @@ def prepare(
     `pictures.find` knows. ManifestError when the raw file is missing, is not the pinned one or has other tensors than
     model.toml says, and when int8 loses more than is allowed.
     """
-    pictures, note = _pictures(model, calibration) if int8 else (None, [])
+    pictures, note = _pictures(model, calibration) if int8 or calibration else (None, [])
     with alone(model.folder) as lock:
         families, lines = ({PORTABLE: ()}, []) if is_large(model) else emulators.available()
         complete = fingerprint = _fingerprint(model, sorted(families))
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", help="name of a model here, or a folder with a model.toml")
     parser.add_argument("--force", action="store_true", help="build again even if nothing changed")
     parser.add_argument("--int8", action="store_true", help="an artifact of 8-bit integers as well, for CPUs with VNNI")
-    parser.add_argument("--calibration", type=Path, help="a folder of pictures for --int8")
+    parser.add_argument("--calibration", type=Path, help="a folder of pictures to make it with; means --int8")
     given = parser.parse_args()
     try:
         for name in given.models:

@@ -33,11 +33,12 @@ _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMu
 def is_quantised(model: Manifest) -> bool:
     """Whether the raw graph has integers of its own, of quantisation-aware training, say."""
     import onnx
+    from google.protobuf.message import DecodeError
 
     try:
         graph = onnx.load(model.path, load_external_data=False).graph
-    except FileNotFoundError:
-        return False  # `raw.answer` says what to do
+    except (OSError, DecodeError):
+        return False  # `raw.answer` says what is wrong and what to do
     return any(node.op_type in _QUANTISED for node in graph.node)
 
 
@@ -62,8 +63,9 @@ def build(model: Manifest, folder: Path, temporary: Path, data: Pictures) -> dic
     except ManifestError:
         raise
     except Exception as error:  # onnxruntime's tools raise what they like
-        raise ManifestError(f"{model.name} cannot be quantised: {str(error).strip().splitlines()[-1]}") from error
-    found = _measured(model, Session(str(folder / GRAPH), optimise=optimise_level(INT8), threads=1), data)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise ManifestError(f"{model.name} cannot be quantised: {reason}") from error
+    found = compare(model, Session(str(folder / GRAPH), optimise=optimise_level(INT8), threads=1), data)
     if found["loss"] > model.int8.allowed_loss:
         raise ManifestError(
             f"{model.name} in int8: {said(found)}; more than is allowed. Calibrate with other pictures, or allow more "
@@ -125,7 +127,8 @@ def _quantise(model: Manifest, target: Path, inputs: Iterator[Tensor]) -> None:
     )
 
 
-def _measured(model: Manifest, session: Session, data: Pictures) -> dict[str, Any]:
+def compare(model: Manifest, session: Session, data: Pictures) -> dict[str, Any]:
+    """What `session` loses on the held-out pictures beside the raw model in FP32, as artifact.json has it."""
     assert model.image is not None  # noqa: S101
     exact = Session(str(model.path), optimise=OPTIMISE_ALL, threads=1)
     wanted: list[NDArray[np.float32]] = []

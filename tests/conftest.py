@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +11,21 @@ import pytest
 from function.limits import LIMITS
 from models import manifest
 from models.prepare import prepare
+from native import build
 from tests import support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def pytest_configure() -> None:
+    """The JSON reader in C is the one of these sources, as `make` would have it."""
+    library = build.INSTALLED / build.library_name(os.uname().machine)
+    sources = [path for path in build.HERE.iterdir() if path.is_file()]
+    if not library.exists() or library.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+        with contextlib.suppress(build.BuildError):  # no compiler: Python reads JSON
+            build.build(library, os.uname().machine, build.compiler_for(os.uname().machine))
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ def inflate(body: Body, encoding: str, limit: int) -> Body:
 
     Inflating stops at `limit` bytes. PredictError: PAYLOAD_TOO_LARGE beyond the limit, INVALID_ARGUMENT when
     the stream is damaged, cut off or followed by more bytes, UNSUPPORTED_MEDIA_TYPE for any other encoding.
-    A large result is an OwnedText.
+    A large result is a bytearray.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -37,11 +37,9 @@ def inflate(body: Body, encoding: str, limit: int) -> Body:
         )
     import zlib
 
-    from function.native.yyjson import OwnedText  # whoever inflates most often sends JSON
-
     stream = zlib.decompressobj(_GZIP if encoding == "gzip" else _deflate_container(body))
     most = largest(body, encoding, limit)
-    view, at, inflated = memoryview(body), 0, OwnedText(0)
+    view, at, inflated = memoryview(body), 0, bytearray()
     while not stream.eof:
         piece: bytes | memoryview = stream.unconsumed_tail
         if not piece:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def decode_infer(body: Body | Object, model: ModelView) -> InferInputs:
     """Each input of `model`, from nested arrays, or flat ones where its shape leaves at most one size open.
 
-    FP32 comes as JsonTensor. PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
+    PredictError (INVALID_ARGUMENT) for all that does not fit `model`.
     """
     root = parse(body)
     check_fields(root, ("tensors", "inputs"), "the request")

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from function.codecs.json_reader import read, reader
 from function.errors import invalid
-from function.limits import LIMITS
 from function.messages import LARGE_BODY
-from function.native import yyjson
-from function.native.yyjson import ARRAY, FALSE, NULL, OBJECT, REAL, SINT, TRUE, UINT, Document
+from function.native.json_values import ARRAY, FALSE, NULL, NUMBERS, OBJECT, REAL, SINT, TRUE, UINT, JsonError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from typing import Any
 
     from typing_extensions import Buffer
+
+    from function.native.json_values import Document
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEEPEST = 900  # levels that the standard library is asked to read
-_VALUE_BYTES = 32  # of memory: 16 in the parser, as many again for its growth, the rounding and the tensor
 
 
 class Array:
-    """A JSON array: `index` is its number in `document`."""
+    """A JSON array: `index` is its number in `document`. `shape` is None unless it is a tree, all numbers and alike;
+    then it may also be what stands first in that tree, `depth` levels down."""
 
-    __slots__ = ("document", "index")
+    __slots__ = ("depth", "document", "index", "shape")
 
-    def __init__(self, document: Document, index: int) -> None:
-        self.document, self.index = document, index
+    def __init__(self, document: Document, index: int, depth: int = 0) -> None:
+        self.document, self.index, self.depth = document, index, depth
+        self.shape = document.shape(index)[depth:] if document.kind(index) == NUMBERS else None
 
     def __len__(self) -> int:
-        return self.document.length(self.index)
+        return self.document.length(self.index) if self.shape is None else self.shape[0]
 
     def __iter__(self) -> Iterator[object]:
+        if self.shape is not None:
+            array: Any = Array(read(self.document.span(self.index), trees=False), 0)
+            for _ in range(self.depth):
+                array = array.first()
+            yield from array
+            return
         at = self.index + 1
         for _ in range(len(self)):
             yield value_at(self.document, at)
@@ -39,7 +48,13 @@ class Array:
 
     def first(self) -> object:
         """The first element; None for an empty array."""
-        return value_at(self.document, self.index + 1) if len(self) else None
+        if self.shape is None:
+            return next(iter(self), None)
+        if len(self.shape) > 1:
+            return Array(self.document, self.index, self.depth + 1)
+        kernel: Any = reader()  # the one in C: no other makes trees
+        number: int | float = kernel.number(self.document.text, self.document.payload(self.index))
+        return number
 
 
 class Object:
@@ -73,8 +88,10 @@ def value_at(document: Document, index: int) -> object:
     kind = document.kind(index)
     if kind in (REAL, UINT, SINT):
         return document.number(index)
-    if kind in (ARRAY, OBJECT):
-        return (Array if kind == ARRAY else Object)(document, index)
+    if kind in (ARRAY, NUMBERS):
+        return Array(document, index)
+    if kind == OBJECT:
+        return Object(document, index)
     if kind in (NULL, FALSE, TRUE):
         return None if kind == NULL else kind == TRUE
     return document.string(index)
@@ -87,37 +104,25 @@ def parse(body: Buffer | Object) -> Object:
     """
     if isinstance(body, Object):
         return body
-    view = memoryview(body)
-    if not view:
+    text = memoryview(body)
+    if not text:
         raise invalid("the body is empty; send a JSON object")
-    text = view[3:] if view[:3] == _BYTE_ORDER_MARK else body
-    hold = LIMITS.hold(_memory_needed(text), "this JSON", "send less at a time, or tensors as binary data")
+    if text[:3] == _BYTE_ORDER_MARK:
+        text = text[3:]
     try:
-        root = value_at(yyjson.read(text, hold), 0)
-    except yyjson.YyjsonError as error:
-        # A large body is not read a second time, which takes 24 ms a megabyte; it may have been spoiled, too.
-        large = memoryview(text).nbytes > LARGE_BODY
-        reason = f"{error} at byte {error.position}" if large else _reason(bytes(text), error)
+        root = value_at(read(text), 0)
+    except JsonError as error:
+        # A large body is not read a second time, which takes 24 ms a megabyte.
+        place = f"{error} at byte {error.position}"
+        reason = place if text.nbytes > LARGE_BODY else _reason(bytes(text), place)
         raise invalid(f"the body is not JSON that can be read: {reason}") from None
     if not isinstance(root, Object):
         raise invalid(f"the body must be a JSON object, {{...}}; it is {describe(root)}")
     return root
 
 
-def _memory_needed(text: Buffer) -> int:
-    """At least the bytes that the values of a JSON text take until they are a tensor; 0 where they hardly matter.
-
-    A comma, colon or opening bracket comes before each value but the first.
-    """
-    view = memoryview(text)
-    if view.nbytes // 2 * _VALUE_BYTES <= LIMITS.share:  # a digit and a comma: there are no shorter values
-        return 0
-    content = text if isinstance(text, (bytes, bytearray)) else view.tobytes()
-    return sum(map(content.count, (b",", b":", b"[", b"{"))) * _VALUE_BYTES
-
-
-def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
-    """What is wrong and where, in the standard library's words, which Python users know."""
+def _reason(text: bytes, otherwise: str) -> str:
+    """What is wrong and where, in the standard library's words, which Python users know; `otherwise` without them."""
     import json
     from itertools import accumulate
 
@@ -127,7 +132,7 @@ def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
     # Deeper nesting ends the process where threads have small stacks (Python 3.13). Brackets in strings count as well.
     levels = accumulate(1 if bracket in b"[{" else -1 for bracket in text.translate(None, _NO_BRACKETS))
     if max(levels, default=0) > _DEEPEST:
-        return f"{error} at byte {error.position}"
+        return otherwise
     try:
         json.loads(text.decode(), parse_constant=not_a_number)
     except UnicodeDecodeError as wrong:
@@ -138,7 +143,7 @@ def _reason(text: bytes, error: yyjson.YyjsonError) -> str:
         pass
     except ValueError as wrong:
         return str(wrong)
-    return f"{error} at byte {error.position}"
+    return otherwise
 
 
 def describe(value: object) -> str:

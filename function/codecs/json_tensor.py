@@ -4,147 +4,119 @@ from __future__ import annotations
 
 import struct
 
-from function.codecs.json_body import Array, describe, value_at
+from function.codecs.json_body import Array, describe
+from function.codecs.json_reader import reader
 from function.errors import invalid
-from function.native.yyjson import ARRAY, REAL, SINT, UINT, Numbers
-from function.tensor import DATATYPES, JsonTensor, Tensor, element_count
+from function.tensor import DATATYPES, Tensor, element_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
+
+    from typing_extensions import Buffer
 
     from function.errors import PredictError
 
 _DEEPEST = 64  # dimensions
-_NUMBERS_AND_ARRAYS = bytes((ARRAY, REAL, UINT, SINT))
 _FP16_OVERFLOW = 65520.0  # the smallest number that IEEE 754 rounding takes to infinity in binary16
 
 
 def read_array(name: str, datatype: str, shape: tuple[int, ...], data: Array, *, nullable: bool = False) -> Tensor:
     """The tensor in `data`, which is flat (any shape) or nested exactly as `shape`.
 
-    FP32 comes as a JsonTensor, which the session rounds. `nullable`: null is NaN. PredictError (INVALID_ARGUMENT)
-    when a length is not the shape's or an element does not fit the datatype.
+    `nullable`: null is NaN. PredictError (INVALID_ARGUMENT) when a length is not the shape's or an element does not fit
+    the datatype.
     """
     if datatype == "BF16":
         raise invalid(
             f"{name!r} is BF16, which has no JSON form; send it as binary data (protocol v2, binary_data_size)"
         )
     count = element_count(shape)
-    nested = len(shape) > 1 and isinstance(data.first(), Array)
-    if nested:
-        rows, columns = _rows(name, shape, data), shape[-1]
-    elif len(data) == count:
-        rows, columns = [data.index + 1], count
-    else:
+    if data.shape in (shape, (count,)):
+        return Tensor(datatype, shape, _from_tree(name, datatype, data, count))
+    nested = len(shape) > 1 and (isinstance(data.first(), Array) if data.shape is None else len(data.shape) > 1)
+    if not nested and len(data) != count:
         raise invalid(
             f"{name!r} has data of shape {list(nested_shape(data))}; expected shape {list(shape)}, "
             f"nested, or flat with {count} elements"
         )
-    depth = len(shape) if nested else 1
-    if datatype in ("BYTES", "BOOL"):
-        return _from_elements(name, datatype, shape, list(_elements(data, depth)))
-    # All rows have their lengths. When there are no more arrays than those, each element is a number or something else.
-    numbers = Numbers(data.document, data.index, data.document.after(data.index))
-    arrays = sum(element_count(shape[:level]) for level in range(depth))
-    if numbers.count != count or numbers.arrays != arrays or len(numbers.kinds) != count + arrays:
-        if nullable:
-            from function.codecs import values  # only for data with gaps
+    if data.shape is not None:
+        raise _other_shape(name, datatype, shape, data, data.shape) if nested else _refusal(name, datatype, 0, data)
+    rows = _rows(name, shape, data) if nested else [data]
+    if nullable and not all(type(element) in (int, float) for row in rows for element in row):
+        from function.codecs import values  # only for data with gaps
 
-            return values.packed(name, datatype, shape, list(_elements(data, depth)), nullable=True)
-        raise _not_a_number(name, datatype, numbers, _elements(data, depth))
+        return values.packed(name, datatype, shape, [element for row in rows for element in row], nullable=True)
+    return Tensor(datatype, shape, _from_elements(name, datatype, (element for row in rows for element in row)))
+
+
+def _from_tree(name: str, datatype: str, data: Array, count: int) -> Buffer:
+    """The numbers of a tree in their datatype, row-major."""
+    document, index = data.document, data.index
+    kernel: Any = reader()  # the one in C: no other makes trees
     if datatype == "FP32":
-        return JsonTensor(shape, numbers)
-    try:
-        return Tensor(datatype, shape, _packed(datatype, numbers, rows, columns))
-    except (OverflowError, struct.error):
-        raise _misfit(name, datatype, _elements(data, depth)) from None
+        if document.beyond_fp32(index):
+            raise _beyond_fp32(name)
+        return document.fp32(index, count)
+    if datatype == "BYTES":
+        raise _refusal(name, datatype, 0, kernel.number(document.text, document.payload(index)))
+    code = DATATYPES[datatype].code
+    packed, fitting, place = kernel.convert(document.text, document.payload(index), count, code)
+    if fitting < count:
+        raise _refusal(name, datatype, fitting, kernel.number(document.text, place))
+    return packed if code != "e" else struct.pack(f"<{count}e", *memoryview(packed).cast("d"))
 
 
-def _rows(name: str, shape: tuple[int, ...], data: Array) -> list[int]:
-    """The number of each innermost row's first element, once every array has been found with its length."""
-    document = data.document
+def _other_shape(name: str, datatype: str, shape: tuple[int, ...], data: Array, found: tuple[int, ...]) -> PredictError:
+    """The refusal of a tree of shape `found`: its branches are alike, so the first one of a level tells."""
+    for depth, size in enumerate(shape):
+        if depth == len(found):
+            first: object = data
+            while isinstance(first, Array):
+                first = first.first()
+            return _misshapen(name, shape, depth, 0, describe(first))
+        if found[depth] != size:
+            return _misshapen(name, shape, depth, 0, found[depth])
+    return _refusal(name, datatype, 0, data)
+
+
+def _rows(name: str, shape: tuple[int, ...], data: Array) -> list[Array]:
+    """The innermost arrays in row-major order, once every array has been found with its length."""
     if len(data) != shape[0]:
-        raise _misshapen(name, shape, 0, 0, data)
-    level = [data.index]
+        raise _misshapen(name, shape, 0, 0, len(data))
+    level = [data]
     for depth in range(1, len(shape)):
-        arrays = list[int]()
-        for index in level:
-            at = index + 1
-            for _ in range(shape[depth - 1]):
-                if not document.is_array_of(at, shape[depth]):
-                    raise _misshapen(name, shape, depth, len(arrays), value_at(document, at))
-                arrays.append(at)
-                at = document.after(at)
+        arrays = list[Array]()
+        for found in (element for array in level for element in array):
+            if not isinstance(found, Array) or len(found) != shape[depth]:
+                shown = len(found) if isinstance(found, Array) else describe(found)
+                raise _misshapen(name, shape, depth, len(arrays), shown)
+            arrays.append(found)
         level = arrays
-    return [index + 1 for index in level]
+    return level
 
 
-def _misshapen(name: str, shape: tuple[int, ...], depth: int, position: int, found: object) -> PredictError:
-    """`found` is what stands at `position`, in row-major order, where an array was expected `depth` levels down."""
+def _misshapen(name: str, shape: tuple[int, ...], depth: int, position: int, found: int | str) -> PredictError:
+    """`found` stands at `position`, in row-major order, where an array was expected `depth` levels down: an array of
+    that length, or something else."""
     place = ""
     for size in reversed(shape[:depth]):
         position, index = divmod(position, size)
         place = f"[{index}]{place}"
     because = f"because the shape is {list(shape)}"
-    if isinstance(found, Array):
-        return invalid(f"{name!r}: data{place} has {len(found)} elements; expected {shape[depth]}, {because}")
-    return invalid(
-        f"{name!r}: data{place} is {describe(found)}; expected an array of {shape[depth]} elements, {because}"
-    )
-
-
-def _packed(datatype: str, numbers: Numbers, rows: list[int], columns: int) -> bytes | array[Any]:
-    """The numbers in their datatype, row-major. OverflowError when one does not fit; for FP16, struct.error too."""
-    from array import array  # 0.2 ms
-
-    words = array("Q")
-    for start in rows:
-        words += numbers.document.payloads(start, columns)
-    kinds = numbers.kinds.translate(None, bytes([ARRAY]))
-    if datatype[:2] != "FP":
-        return _integers(datatype, kinds, words)
-    bits = memoryview(words).cast("B")
-    if numbers.integers:
-        as_kind = {REAL: bits.cast("d"), UINT: words, SINT: bits.cast("q")}
-        bits = memoryview(array("d", [as_kind[kind][at] for at, kind in enumerate(kinds)]))
-    if datatype == "FP64":
-        return bits.tobytes()
-    return struct.pack(f"<{len(kinds)}e", *bits.cast("B").cast("d"))
-
-
-def _integers(datatype: str, kinds: bytes, words: array[int]) -> array[int]:
-    from array import array
-
-    if REAL in kinds or (datatype[0] == "U" and SINT in kinds):
-        raise OverflowError
-    if datatype == "UINT64":
-        return words
-    integers = array("q", memoryview(words).tobytes())
-    # A UINT from 2^63 on is negative when read as int64. All elements are compared at once, as two large integers:
-    signs = int.from_bytes(integers.tobytes()[7::8], "big")
-    naturals = int.from_bytes(kinds.translate(bytes(0x80 * (kind == UINT) for kind in range(256))), "big")
-    if signs & naturals:
-        raise OverflowError
-    return integers if datatype == "INT64" else array(DATATYPES[datatype].code, integers)
-
-
-def _elements(data: Array, depth: int) -> Iterator[Any]:
-    """What is `depth` levels down, in row-major order."""
-    for element in data:
-        if depth > 1:
-            yield from _elements(element, depth - 1)  # type: ignore[arg-type]
-        else:
-            yield element
+    if isinstance(found, int):
+        return invalid(f"{name!r}: data{place} has {found} elements; expected {shape[depth]}, {because}")
+    return invalid(f"{name!r}: data{place} is {found}; expected an array of {shape[depth]} elements, {because}")
 
 
 def nested_shape(data: Array) -> tuple[int, ...]:
-    """The shape that the first element of each level suggests; `read_array` checks the others.
+    """A tree's; else the shape that the first element of each level suggests: `read_array` checks the others.
 
     PredictError when it has more dimensions than any tensor.
     """
+    if data.shape is not None:
+        return data.shape
     shape = [len(data)]
     first = data.first()
     while isinstance(first, Array):
@@ -155,12 +127,34 @@ def nested_shape(data: Array) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _from_elements(name: str, datatype: str, shape: tuple[int, ...], elements: list[Any]) -> Tensor:
-    if not all(_fits(element, datatype) for element in elements):
-        raise _misfit(name, datatype, elements)
-    if datatype == "BOOL":
-        return Tensor(datatype, shape, bytes(elements))
-    return Tensor(datatype, shape, [element.encode() for element in elements])
+def _from_elements(name: str, datatype: str, elements: Iterable[Any]) -> Buffer | list[bytes]:
+    taken: list[Any] = []
+    for element in elements:
+        if not _fits(element, datatype):
+            raise _refusal(name, datatype, len(taken), element)
+        if datatype == "BYTES":
+            taken.append(element.encode())
+        else:
+            taken.append(_narrow(element) if datatype == "FP32" and type(element) is int else element)
+    if datatype == "BYTES":
+        return taken
+    try:
+        return struct.pack(f"<{len(taken)}{DATATYPES[datatype].code}", *taken)
+    except OverflowError:
+        raise _beyond_fp32(name) from None
+
+
+def _narrow(integer: int) -> int:
+    """An integer that rounds to the same FP32 by way of a double as `integer` does at once: 53 bits, the last one set
+    where bits below it are."""
+    excess = max(0, integer.bit_length() - 53)
+    size = abs(integer)
+    size = (size >> excess | (size & ((1 << excess) - 1) != 0)) << excess
+    return size if integer > 0 else -size
+
+
+def _beyond_fp32(name: str) -> PredictError:
+    return invalid(f"input {name!r} is FP32 and holds a number beyond 3.4e38; send numbers that FP32 has")
 
 
 def _integer_range(datatype: str) -> tuple[int, int]:
@@ -179,21 +173,6 @@ def _fits(value: object, datatype: str) -> bool:
         return datatype != "FP16" or abs(value) < _FP16_OVERFLOW  # type: ignore[arg-type]
     low, high = _integer_range(datatype)
     return type(value) is int and low <= value <= high
-
-
-def _not_a_number(name: str, datatype: str, numbers: Numbers, elements: Iterable[Any]) -> PredictError:
-    """The refusal that names the first of `elements` that is no number; they are many, so it is looked up by kind."""
-    at = len(numbers.kinds) - len(numbers.kinds.lstrip(_NUMBERS_AND_ARRAYS))
-    if at == len(numbers.kinds):  # an array stands where a number should
-        return _misfit(name, datatype, elements)
-    element = value_at(numbers.document, numbers.start + at)
-    return _refusal(name, datatype, at - numbers.kinds[:at].count(ARRAY), element)
-
-
-def _misfit(name: str, datatype: str, elements: Iterable[Any]) -> PredictError:
-    """The refusal that names the first of `elements` that does not fit."""
-    index, element = next(pair for pair in enumerate(elements) if not _fits(pair[1], datatype))
-    return _refusal(name, datatype, index, element)
 
 
 def _refusal(name: str, datatype: str, index: int, element: object) -> PredictError:

@@ -31,7 +31,7 @@ class RequestedOutput:
 
 
 class InferRequest:
-    """A decoded request; `inputs` has each of the model's inputs, FP32 from JSON as JsonTensor."""
+    """A decoded request; `inputs` has each of the model's inputs."""
 
     __slots__ = ("id", "inputs", "outputs", "parameters")
 

@@ -8,7 +8,7 @@ from function.concurrency import Background
 from function.engine import artifact, repository
 from function.errors import PredictError, invalid
 from function.native import cpu
-from function.tensor import DATATYPES, JsonTensor, PixelTensor, Tensor, element_count
+from function.tensor import DATATYPES, PixelTensor, Tensor, element_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from function.engine.session import Session
     from function.settings import Settings
     from function.tensor import Spec
-
-_INFINITY = float("inf")
 
 
 class Model:
@@ -115,28 +113,21 @@ class Model:
     def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The named outputs (all when None) for tensors that fit the model's specs.
 
-        Numbers from JSON become FP32 first, and a picture the model's input. PredictError INVALID_ARGUMENT when a
-        number is too large for FP32 or when the graph itself refuses the input; MemoryError when there is not enough
-        for it.
+        A picture becomes the model's input first. PredictError INVALID_ARGUMENT when the graph itself refuses the
+        input; MemoryError when there is not enough for it.
         """
         from function.native.ort_capi import OrtError
 
-        fitting = {name: self._fitting(name, tensor) for name, tensor in inputs.items()}
-        for tensor in inputs.values():
-            if isinstance(tensor, JsonTensor):
-                tensor.unrounded.document.free()  # several times the tensor's memory, which the inference can use
+        fitting = {
+            name: self.pixels_to_input(tensor) if isinstance(tensor, PixelTensor) else tensor
+            for name, tensor in inputs.items()
+        }
         try:
             return self._session.run(fitting, outputs)
         except MemoryError:
             raise
         except OrtError as error:
             raise invalid(f"model {self.metadata.name!r} cannot take this input: {error}") from error
-
-    def _fitting(self, name: str, tensor: Tensor) -> Tensor:
-        """The tensor as the graph takes it."""
-        if isinstance(tensor, JsonTensor):
-            return self._rounded(name, tensor)
-        return self.pixels_to_input(tensor) if isinstance(tensor, PixelTensor) else tensor
 
     def pixels_to_input(self, pixels: Tensor) -> Tensor:
         """UINT8 [n, height, width, 3] scaled, normalised and laid out as the model's picture input."""
@@ -147,22 +138,6 @@ class Model:
         inputs = {"output": output, "mask": mask}
         graph = self._graph("text.onnx")
         return graph.run({name: inputs[name] for name in graph.inputs})["result"]
-
-    def _rounded(self, name: str, tensor: JsonTensor) -> Tensor:
-        """The tensor in FP32, by a graph: the numbers lie 16 bytes apart, and so the GIL is free meanwhile."""
-        numbers = tensor.unrounded
-        values, memory = len(numbers.kinds), numbers.memory()
-        inputs = {"kinds": Tensor("UINT8", (values,), numbers.kinds), "reals": Tensor("FP64", (values, 2), memory)}
-        graph = "reals.onnx"
-        if numbers.integers:
-            inputs["integers"] = Tensor("INT64", (values, 2), memory)
-            inputs["naturals"] = Tensor("UINT64", (values, 2), memory)
-            graph = "numbers.onnx"
-        result = self._graph(graph).run(inputs)
-        for bound in ("smallest", "largest"):
-            if element_count(tensor.shape) and abs(result[bound].numbers()[0]) == _INFINITY:
-                raise invalid(f"input {name!r} is FP32 and holds a number beyond 3.4e38; send numbers that FP32 has")
-        return Tensor("FP32", tensor.shape, result["rounded"].data)
 
     def _graph(self, name: str) -> Session:
         """One of the small graphs beside the artifact, loaded on first need (0.5 ms) from the bytes that were checked:

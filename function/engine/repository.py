@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 2  # of prepared/model.json and artifact.json
+FORMAT = 3  # of prepared/model.json and artifact.json
 LONGEST_NAME = 63  # as UTF-8 at most 252 bytes: file systems take 255
 
 

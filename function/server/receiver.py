@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from function.native.yyjson import OwnedText
 from function.server.intake import ALLOWANCE
 from function.server.refusals import RefusedError
 
@@ -83,7 +82,7 @@ class Receiver(asyncio.BufferedProtocol):
         if self._arrival.refusal is not None:
             return
         try:
-            body = OwnedText(size)  # JSON can be read in place
+            body = bytearray(size)
         except MemoryError:
             self._arrival.refuse(
                 RefusedError("memory", "UNAVAILABLE", "not enough memory for this body; send a smaller one")
@@ -99,7 +98,7 @@ class Receiver(asyncio.BufferedProtocol):
 
     def take(self) -> bytearray:
         """The body, which nothing here keeps: uvloop holds the last receiver until there is another."""
-        body, self._body = self._body, OwnedText(0)
+        body, self._body = self._body, bytearray()
         return body
 
     def connection_lost(self, error: Exception | None) -> None:

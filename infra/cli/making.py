@@ -80,7 +80,8 @@ def prepare(
         bool, typer.Option("--int8", help="One of 8-bit integers as well, for CPUs with VNNI; says what it loses.")
     ] = False,
     calibration: Annotated[
-        Path | None, typer.Option(help="Pictures for --int8; by default [int8] calibration, for digits its own.")
+        Path | None,
+        typer.Option(help="Pictures to make it with; means --int8. By default [int8] calibration, for digits its own."),
     ] = None,
 ) -> None:
     """Build the artifacts of models, one for each CPU family and a portable one.

@@ -84,7 +84,7 @@ def reseal(record: Path, change: dict[str, object]) -> None:
 
 
 DAMAGE = [remove, truncate, empty, flip]
-SHARED = ["reals.onnx", "numbers.onnx", "image.onnx"]
+SHARED = ["image.onnx"]
 OWN = ["model.onnx", "weights.bin"]
 
 

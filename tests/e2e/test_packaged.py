@@ -54,7 +54,6 @@ def test_nothing_of_this_environment_can_be_imported(packaged: Packaged) -> None
         "onnxruntime.capi.onnxruntime_pybind11_state",
         "pip",
         "pytest",
-        "yyjson",
         "uvicorn",
         "models.prepare",
     ]

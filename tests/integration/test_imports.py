@@ -23,7 +23,7 @@ HEAVY = {"PIL", "asyncio", "boto3", "botocore", "mangum", "numpy", "onnxruntime"
 # A new line here is a new cost for every cold start: measure it (python -X importtime) and say what it buys.
 HOT = {
     "__future__": "0.1 ms: annotations that are not evaluated, so that no type is imported",
-    "ctypes": "2 ms: for malloc, yyjson, and ORT, whose Python package costs 35 ms and numpy's 100 more",
+    "ctypes": "2 ms: for malloc, the JSON reader, and ORT, whose Python package costs 35 ms and numpy's 100 more",
     "gc": "built in: no collection before the second request saves 3 ms",
     "_json": "0.1 ms: the C half of json, whose Python half costs 4",
     "mmap": "0.2 ms: the weights' CRC-32 without a copy",
@@ -50,10 +50,11 @@ HOT_HEALTH = {name: HOT[name] for name in ("__future__", "ctypes", "gc", "_json"
 # 0.2 ms of every cold start, and what it imports in turn.
 OURS = {
     "": "app concurrency errors exchange handler inference limits messages settings tensor",
-    "codecs": "compression goserve json_body json_tensor oip_inputs oip_parameters oip_request oip_response raw_tensor",
+    "codecs": "compression goserve json_body json_reader json_tensor oip_inputs oip_parameters oip_request "
+    "oip_response raw_tensor",
     "engine": "artifact model registry repository session",
     "events": "direct http_event http_response",
-    "native": "buffer cjson cpu malloc ort_capi yyjson yyjson_capi",
+    "native": "buffer cjson cpu json_kernel json_values malloc ort_capi",
     "observability": "telemetry",
     "routes": "goserve oip service table",
 }
@@ -71,7 +72,7 @@ if event is not None:
     answer = handler(event, None)
 with open("/proc/self/maps") as maps:
     mapped = maps.read()
-loaded = {"ort_loaded": "libonnxruntime" in mapped, "parser_loaded": "cyyjson" in mapped}
+loaded = {"ort_loaded": "libonnxruntime" in mapped, "parser_loaded": "native/json-" in mapped}
 print(json.dumps({"answer": answer, "modules": sorted(sys.modules), **loaded}))
 """
 

@@ -45,7 +45,8 @@ from function.exchange import Exchange
 from function.messages import Request
 from function.settings import Settings
 app = App(Settings(os.environ))
-from function.native import ort_capi, yyjson
+from function.codecs import json_body
+from function.native import ort_capi
 model, left, sizes, before = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
 
 def ask(count):
@@ -62,7 +63,7 @@ def ask(count):
 if before == "asked":
     ask(sizes.pop(0))
 elif before:
-    yyjson.read(b"{}")
+    json_body.parse(b"{}")
     getattr(ort_capi, before)()
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")

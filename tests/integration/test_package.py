@@ -18,8 +18,8 @@ REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def yyjson() -> Path:
-    spec = importlib.util.find_spec("cyyjson")
+def extension() -> Path:
+    spec = importlib.util.find_spec("httptools.parser.parser")
     assert spec
     assert spec.origin
     return Path(spec.origin)
@@ -67,7 +67,7 @@ def test_a_rule_that_keeps_nothing_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_library_of_another_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = bytearray(yyjson().read_bytes())
+    library = bytearray(extension().read_bytes())
     here = elf.machine(bytes(library))
     other = "arm64" if here == "x86_64" else "x86_64"
     files = {"pybase64/__init__.py": b"", "pybase64/_a.py": b"", "pybase64/_pybase64.x.so": bytes(library)}
@@ -94,13 +94,13 @@ def test_layers_have_libraries_of_their_cpu_and_all_that_these_need(tmp_path: Pa
 
 
 def test_a_library_without_its_sections_still_loads(tmp_path: Path) -> None:
-    content = yyjson().read_bytes()
+    content = extension().read_bytes()
     slimmed = elf.without_sections(content)
     assert len(slimmed) < len(content) / 2
     assert elf.needed(slimmed) == elf.needed(content)
     assert "libc.so.6" in elf.needed(content)
     (tmp_path / "library.so").write_bytes(slimmed)
-    assert ctypes.CDLL(str(tmp_path / "library.so")).yyjson_read_opts
+    assert ctypes.CDLL(str(tmp_path / "library.so")).PyInit_parser
 
 
 def test_what_is_no_library_is_refused() -> None:
@@ -166,6 +166,17 @@ def test_a_model_that_is_not_prepared_is_refused(tmp_path: Path, digits_prepared
     (folder / "prepared" / "model.json").write_text('{"sha256": "00"}')
     with pytest.raises(stage.StageError, match=r"was made of another model.onnx; run:"):
         stage.function(tmp_path / "again", [str(folder)], None)
+
+
+def test_a_package_without_the_json_reader_says_so(tmp_path: Path, digits_prepared: Path) -> None:
+    stage.function(tmp_path, ["digits"], None)
+    for library in (tmp_path / "function" / "native").glob("*.so"):
+        library.unlink()
+    (tmp_path / "function" / "native" / "json-aarch64.so").write_bytes(b"")
+    (line,) = stage.missing_kernels(tmp_path)
+    assert line.startswith("no JSON reader in C for x86_64: ")
+    assert line.endswith("run: make kernels")
+    assert stage.missing_kernels(tmp_path, ["arm64"]) == []
 
 
 def test_the_function_goes_without_the_server_and_the_raw_model(tmp_path: Path, digits_prepared: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_changed_manifest_builds_again(change: str, model: manifest.Manifest) 
     assert "up to date" in support.prepare_natively(changed)[0]
 
 
-@pytest.mark.parametrize("name", ["model.json", "reals.onnx", f"{PORTABLE}/weights.bin", f"{PORTABLE}/artifact.json"])
+@pytest.mark.parametrize("name", ["model.json", "image.onnx", f"{PORTABLE}/weights.bin", f"{PORTABLE}/artifact.json"])
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
 def test_the_command_that_mends_really_mends(name: str, damage: str, model: manifest.Manifest, original: Path) -> None:
     path = model.prepared / name

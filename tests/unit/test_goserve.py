@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from function.codecs import goserve
 from function.errors import PredictError
 from function.tensor import Spec, Tensor
-from tests.rounding import rounded
 
 EXAMPLES = settings(max_examples=50, deadline=None)  # a busy machine is no failure
 
@@ -35,7 +34,7 @@ TWO = Model({"x": Spec("x", "FP32", (-1, 2)), "n": Spec("n", "INT64", ())})
 def values(tensor: Tensor) -> list[Any]:
     if isinstance(tensor.data, list):
         return tensor.data
-    return list(rounded(tensor).numbers())
+    return list(tensor.numbers())
 
 
 def decode(document: object, model: Model) -> dict[str, Tensor]:

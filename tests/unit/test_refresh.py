@@ -49,7 +49,7 @@ def test_what_cannot_be_loaded_changes_nothing(
 ) -> None:
     first = models.get("double")
     prepare(folder, "2")
-    (folder / "prepared" / "reals.onnx").unlink()
+    (folder / "prepared" / "model.json").unlink()
     models.refresh()
     assert models.get("double") is first
     assert "the one that was loaded before serves" in capsys.readouterr().err

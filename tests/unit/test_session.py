@@ -111,9 +111,9 @@ def test_loading_begins_while_the_caller_goes_on(models: Models) -> None:
 
 def test_a_failure_that_began_early_is_raised_where_the_result_is_wanted(repository: Path) -> None:
     models = models_of(repository)
-    (repository / "tiny" / "prepared" / "reals.onnx").unlink()
+    (repository / "tiny" / "prepared" / "image.onnx").unlink()
     result = models.begin("tiny")
-    with pytest.raises(PredictError, match=r"reals\.onnx"):
+    with pytest.raises(PredictError, match=r"image\.onnx"):
         result()
     assert not models.loaded("tiny")
 
@@ -318,36 +318,27 @@ def test_pixels_become_the_input(count: int, models: Models) -> None:
     np.testing.assert_allclose(support.logits({"input": got}, "input"), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["reals.onnx", "numbers.onnx", "image.onnx"])
-def test_a_small_graph_damaged_after_loading_changes_no_answer(name: str, repository: Path) -> None:
+def test_a_small_graph_damaged_after_loading_changes_no_answer(repository: Path) -> None:
     """The bytes that were checked serve, whatever becomes of the file: a loaded model may have been replaced."""
     random = np.random.default_rng(5)
     pixels = Tensor("UINT8", (1, support.SIDE, support.SIDE, 3), random.bytes(support.SIDE**2 * 3))
-    shape = (1, 3, support.SIDE, support.SIDE)
-    numbers = random.integers(-9, 9, 3 * support.SIDE**2).tolist()
-    values = numbers if name == "numbers.onnx" else [number / 2 for number in numbers]
 
-    def answers(damaged: bytes | None = None) -> list[NDArray[np.float32]]:
+    def answer_to_pixels(damaged: bytes | None = None) -> NDArray[np.float32]:
         model = models_of(repository).get("tiny")
         if damaged is not None:
             path.write_bytes(damaged)
-        image = model.pixels_to_input(pixels)
-        return [
-            support.logits({"input": image}, "input"),
-            support.logits(model.run({"input": support.from_json(values, shape)})),
-        ]
+        return support.logits({"input": model.pixels_to_input(pixels)}, "input")
 
-    path = repository / "tiny" / "prepared" / name
+    path = repository / "tiny" / "prepared" / "image.onnx"
     content = path.read_bytes()
-    expected = answers()
-    # What ORT itself would not notice: another scale of the pixels, another name of the graph.
+    expected = answer_to_pixels()
+    # What ORT itself would not notice: another scale of the pixels.
     scale = np.float32(1 / 127.5).tobytes()
-    unnoticed = content.replace(scale, np.float32(1 / 120).tobytes()).replace(b"kinds", b"kings", 1)
+    unnoticed = content.replace(scale, np.float32(1 / 120).tobytes())
     assert unnoticed != content
     for damaged in (b"", content[:-3], unnoticed):
-        for got, right in zip(answers(damaged), expected, strict=True):
-            np.testing.assert_array_equal(got, right)
-        with pytest.raises(PredictError, match=rf"{name}.*run: zeroserve prepare"):
+        np.testing.assert_array_equal(answer_to_pixels(damaged), expected)
+        with pytest.raises(PredictError, match=r"image\.onnx.*run: zeroserve prepare"):
             models_of(repository).get("tiny")
         path.write_bytes(content)
 
