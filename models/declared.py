@@ -91,6 +91,19 @@ class Processing:
             raise TableError(f"[processing] timeout_s is {self.timeout_s}; more than 0 and at most 900 is expected")
 
 
+@dataclass(frozen=True)
+class Int8:
+    """Of `prepare --int8`: the loss that is allowed, in percentage points of accuracy, without labels of pictures
+    that get FP32's class; and a folder of pictures beside model.toml to calibrate with."""
+
+    allowed_loss: float = 0.3
+    calibration: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.allowed_loss <= 100:
+            raise TableError(f"[int8] allowed_loss is {self.allowed_loss}; 0 to 100 percentage points are expected")
+
+
 def sent(document: Any, folder: Path, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> dict[str, Any]:
     """The tables of `document` that are there, by name; TableError where one does not fit the model or its folder."""
     found: dict[str, Any] = {}

@@ -1,19 +1,55 @@
-"""What [table], [text], [[features]] and processing.py add to a prepared model: entries of model.json, and files."""
+"""What all artifacts of a model share: model.json, the picture graph, what tables, texts, features and hooks add."""
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from models import graphs
+from function.engine.repository import FORMAT
+from models import graphs, raw
 from models.declared import PROCESSING
 from models.manifest import ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from models.manifest import Manifest
+
+
+def write_shared(
+    model: Manifest, target: Path, families: list[str], stamp: Mapping[str, Any], *, portable_only: bool
+) -> list[str]:
+    """Writes model.json, which ends in `stamp`, and the graph for pictures into `target`. Returns the files' names."""
+    small = {}
+    if model.image:
+        small["image.onnx"] = graphs.image(model.image)
+    written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}
+    written |= files(model)
+    document = {
+        "format": FORMAT,
+        "name": model.name,
+        "version": model.version,
+        "description": model.description,
+        "licence": model.licence,
+        "source": model.source,
+        "sha256": model.file.sha256,
+        "inputs": [asdict(spec) for spec in model.inputs],
+        "outputs": [asdict(spec) for spec in model.outputs],
+        "image": asdict(model.image) if model.image else None,
+        **tables(model),
+        "labels": model.labels,
+        "example": raw.examples(model),
+        "families": families,
+        "portable_only": portable_only,
+        **stamp,
+    }
+    written["model.json"] = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    for name, content in written.items():
+        (target / name).write_bytes(content)
+    return sorted(written)
 
 
 def tables(model: Manifest) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Manifest:
     text: declared.Text | None = None
     processing: declared.Processing | None = None
     features: list[feature_views.View] = field(default_factory=list)
+    int8: declared.Int8 = field(default_factory=declared.Int8)
 
     def __post_init__(self) -> None:
         if self.missing not in ("", "nan"):
@@ -154,6 +155,7 @@ def read(folder: Path) -> Manifest:
                 "external": _rows(document, "external", External),
                 "example": example.read(document.get("example", {}), inputs),
                 "labels": labels,
+                "int8": make(declared.Int8, "[int8] ", document.get("int8", {})),
                 "image": make(Image, "[image] ", image) if image is not None else None,
             },
         )

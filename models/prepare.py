@@ -6,16 +6,12 @@ zeroserve prepare digits mobilenetv2 path/to/folder
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +19,16 @@ from tqdm import tqdm
 
 from function.engine.artifact import GRAPH, PORTABLE
 from function.engine.repository import FORMAT
+from function.native.cpu import INT8
 from function.native.ort_capi import get_library
-from models import emulators, extras, graphs, manifest, raw, record
-from models.files import exchange, link, sync
+from models import emulators, extras, manifest, quantise, raw, record
+from models import pictures as data
+from models.extras import write_shared as _write_shared
+from models.files import alone, exchange, link, sync
 from models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from models.pictures import Pictures
 
 HERE = Path(__file__).parent
 # Bytes of weights beside the graph from which on the portable artifact alone is made, over the very same files: their
@@ -37,21 +36,41 @@ HERE = Path(__file__).parent
 LARGE = 256 << 20
 
 
-def prepare(model: Manifest, *, force: bool = False, emulate: bool = True) -> list[str]:
+def prepare(
+    model: Manifest,
+    *,
+    force: bool = False,
+    emulate: bool = True,
+    int8: bool = False,
+    calibration: Path | None = None,
+) -> list[str]:
     """Builds model.prepared unless it is up to date; returns one line for each artifact, saying what was done.
 
-    Without `emulate` only for the CPU of this machine, which is enough to serve it here and takes no minutes.
-    ManifestError when the raw file is missing, is not the pinned one or has other tensors than model.toml says.
+    Without `emulate` only for the CPU of this machine, which is enough to serve it here and takes no minutes. With
+    `int8` one of 8-bit integers as well, made with the pictures in the folder `calibration`, None: those that
+    `pictures.find` knows. ManifestError when the raw file is missing, is not the pinned one or has other tensors than
+    model.toml says, and when int8 loses more than is allowed.
     """
-    with _alone(model.folder) as lock:
+    pictures, note = _pictures(model, calibration) if int8 or calibration else (None, [])
+    with alone(model.folder) as lock:
         families, lines = ({PORTABLE: ()}, []) if is_large(model) else emulators.available()
         complete = fingerprint = _fingerprint(model, sorted(families))
         if not emulate:
             families, lines = {family: emulator for family, emulator in families.items() if not emulator}, []
             fingerprint = _fingerprint(model, sorted(families))
-        if not force and _up_to_date(model, {fingerprint, complete}):
-            return [f"{model.name}: {model.prepared} is up to date"]
-        return lines + _build(model, families, fingerprint, lock)
+        if not force and _up_to_date(model, {fingerprint, complete}, pictures):
+            return [*note, f"{model.name}: {model.prepared} is up to date"]
+        return [*note, *lines, *_build(model, families, fingerprint, lock, pictures)]
+
+
+def _pictures(model: Manifest, folder: Path | None) -> tuple[Pictures | None, list[str]]:
+    """What to quantise with, None for a graph that is quantised already, and a line that says so."""
+    if quantise.is_quantised(model):
+        return None, [f"{model.name}: its graph is quantised already, with scales of its own: prepared as it is"]
+    quantise.check_cpu()
+    if is_large(model):
+        raise ManifestError(f"{model.name} is too large for --int8: its weights are linked, not written again")
+    return data.find(model, folder), []
 
 
 def is_large(model: Manifest) -> bool:
@@ -59,28 +78,22 @@ def is_large(model: Manifest) -> bool:
     return sum(external.bytes for external in model.external) >= LARGE
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[int]:
-    """One build of a model at a time: a second one waits, and then finds it up to date. Gives the locked descriptor."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _up_to_date(model: Manifest, fingerprints: set[str]) -> bool:
-    """Whether a build would give what is there already; a damaged file is mended by building again."""
+def _up_to_date(model: Manifest, fingerprints: set[str], pictures: Pictures | None) -> bool:
+    """Whether a build would give what is there already, or that and int8; a damaged file is mended by building."""
     try:
         document = json.loads((model.prepared / "model.json").read_bytes())
         folders = {model.prepared / family for family in document["families"]} | set(model.prepared.glob("*/"))
-        return document["fingerprint"] in fingerprints and not any(map(record.problem, folders))
+        made = document.get("int8", {"fp32": document["fingerprint"], "pictures": ""})
+        if pictures and made["pictures"] != pictures.digest:
+            return False
+        return made["fp32"] in fingerprints and not any(map(record.problem, folders))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _build(model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: str, lock: int) -> list[str]:
+def _build(
+    model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: str, lock: int, pictures: Pictures | None
+) -> list[str]:
     """Builds everything beside model.prepared and puts it there in the end; returns a line for each artifact."""
     lines, built, expected = [], [], raw.answer(model)
     for left_over in model.folder.glob(".prepare-*"):  # of a build that was killed
@@ -113,9 +126,20 @@ def _build(model: Manifest, families: dict[str, tuple[str, ...]], fingerprint: s
                 built.append(family)
                 size = sum(path.stat().st_size for path in folder.rglob("*"))
                 lines.append(f"{model.name}: {family} built, {size / 1e6:.1f} MB")
-        shared = _write_shared(model, target, fingerprint, built)
+        measured = None
+        if pictures:
+            (target / INT8).mkdir()
+            measured = quantise.build(model, target / INT8, Path(temporary), pictures)
+            lines.append(f"{model.name}: {INT8} built: {quantise.said(measured)}")
+        elif (model.prepared / INT8).is_dir():
+            lines.append(f"{model.name}: {INT8} left out: it was made of what has changed; prepare with --int8")
+        families_built = [*built, INT8] if pictures else built
+        stamp = _stamp(fingerprint, pictures)
+        shared = _write_shared(model, target, families_built, stamp, portable_only=is_large(model))
         for family in built:
-            record.write(model, target / family, family, shared, expected)
+            record.write(model, target / family, shared, expected)
+        if measured:
+            record.write(model, target / INT8, shared, quantise.answer(model, target / INT8), measured)
         _replace(model.prepared, target, Path(temporary, "old"))
     return lines
 
@@ -150,50 +174,20 @@ def _fingerprint(model: Manifest, families: list[str]) -> str:
     """Changes whenever building again would give something else."""
     pinned = (model.file.sha256, model.labels, model.external)
     digest = hashlib.sha256(repr((FORMAT, get_library().version, families, *pinned)).encode())
-    for path in (
-        model.folder / "model.toml",
-        *(HERE / f"{name}.py" for name in ("prepare", "build_artifact", "graphs", "raw", "record", "example")),
-    ):
+    code = ("prepare", "build_artifact", "extras", "graphs", "raw", "record", "example", "quantise", "pictures")
+    for path in (model.folder / "model.toml", *(HERE / f"{name}.py" for name in code)):
         digest.update(path.read_bytes())
     for content in extras.files(model).values():
         digest.update(content)
     return digest.hexdigest()
 
 
-def _write_shared(model: Manifest, target: Path, fingerprint: str, families: list[str]) -> list[str]:
-    """What all artifacts of the model share: model.json and the graph for pictures. Returns the files' names."""
-    small = {}
-    if model.image:
-        small["image.onnx"] = graphs.image(model.image)
-    written = {name: graph.SerializeToString(deterministic=True) for name, graph in small.items()}
-    written |= extras.files(model)
-    written["model.json"] = _json(
-        {
-            "format": FORMAT,
-            "name": model.name,
-            "version": model.version,
-            "description": model.description,
-            "licence": model.licence,
-            "source": model.source,
-            "sha256": model.file.sha256,
-            "inputs": [asdict(spec) for spec in model.inputs],
-            "outputs": [asdict(spec) for spec in model.outputs],
-            "image": asdict(model.image) if model.image else None,
-            **extras.tables(model),
-            "labels": model.labels,
-            "example": raw.examples(model),
-            "families": families,
-            "portable_only": is_large(model),
-            "fingerprint": fingerprint,
-        }
-    )
-    for name, content in written.items():
-        (target / name).write_bytes(content)
-    return sorted(written)
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+def _stamp(fingerprint: str, pictures: Pictures | None) -> dict[str, Any]:
+    """The end of model.json. With int8 the fingerprint is another: answers and published builds are kept by it."""
+    if pictures is None:
+        return {"fingerprint": fingerprint}
+    both = hashlib.sha256(f"{fingerprint} {pictures.digest}".encode()).hexdigest()
+    return {"fingerprint": both, "int8": {"fp32": fingerprint, "pictures": pictures.digest}}
 
 
 def _run(lock: int, *command: str | Path) -> str | None:
@@ -208,10 +202,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="name of a model here, or a folder with a model.toml")
     parser.add_argument("--force", action="store_true", help="build again even if nothing changed")
-    arguments = parser.parse_args()
+    parser.add_argument("--int8", action="store_true", help="an artifact of 8-bit integers as well, for CPUs with VNNI")
+    parser.add_argument("--calibration", type=Path, help="a folder of pictures to make it with; means --int8")
+    given = parser.parse_args()
     try:
-        for name in arguments.models:
-            print("\n".join(prepare(manifest.read(manifest.folder_of(name)), force=arguments.force)))
+        for name in given.models:
+            model = manifest.read(manifest.folder_of(name))
+            print("\n".join(prepare(model, force=given.force, int8=given.int8, calibration=given.calibration)))
     except (ManifestError, OSError) as error:  # OSError: of the disk
         raise SystemExit(f"error: {error}") from None
 

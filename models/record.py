@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 
 
 def write(
-    model: Manifest, folder: Path, family: str, shared: Iterable[str], expected: Mapping[str, list[float]]
+    model: Manifest,
+    folder: Path,
+    shared: Iterable[str],
+    expected: Mapping[str, list[float]],
+    int8: Mapping[str, Any] | None = None,
 ) -> None:
-    """Records the files in `folder`, the `shared` ones beside it, and the raw model's answer to the golden input."""
+    """Records the artifact of the family `folder.name`: the files in it and the `shared` ones beside it, the answer to
+    the golden input that is expected, and of 8-bit integers what was measured."""
     files = {}
     for name in (*sorted(_names(folder)), *(f"../{name}" for name in shared)):
         files[name] = _described(folder / name)
@@ -33,12 +38,14 @@ def write(
         "model": model.name,
         "version": model.version,
         "model_sha256": model.file.sha256,
-        "family": family,
-        "flags": sorted(cpu.FAMILIES.get(family, ())),
+        "family": folder.name,
+        "flags": sorted(cpu.FAMILIES.get(folder.name, ())),
         "ort_version": get_library().version,
         "files": files,
         "golden": {"seed": golden.SEED, "outputs": expected},
     }
+    if int8 is not None:
+        record["int8"] = dict(int8)
     (folder / RECORD).write_bytes(sealed(record))
 
 

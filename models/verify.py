@@ -17,7 +17,7 @@ from function.engine.repository import FORMAT, prepare_command
 from function.engine.session import Session
 from function.native import cpu
 from function.native.ort_capi import OrtError, get_library
-from models import manifest, raw, record
+from models import manifest, quantise, raw, record
 from models.manifest import ManifestError
 
 if TYPE_CHECKING:
@@ -45,14 +45,18 @@ def _verify(model: Manifest, folder: Path) -> tuple[str | None, str]:
     document = read_record(str(folder))
     done = f"ok: sha256 of {len(document['files'])} files"
     here = cpu.family(cpu.flags())
-    if folder.name not in (PORTABLE, here):
+    usable = {PORTABLE, here} | ({cpu.INT8} if cpu.has_vnni(cpu.flags()) else set())
+    if folder.name not in usable:
         return None, f"{done}; the golden input was not run: this CPU is of the family {here}"
     try:
         session = Session(str(folder / GRAPH), optimise=optimise_level(folder.name), threads=1)
         got = golden.answer(session.run(golden.inputs(session.inputs, document["golden"]["seed"], raw.examples(model))))
     except OrtError as error:
         return str(error), ""
-    return golden.difference(document["golden"]["outputs"], got), f"{done}, the golden input's answer"
+    done += ", the golden input's answer"
+    if "int8" in document:
+        done += f"; when it was made: {quantise.said(document['int8'])}"
+    return golden.difference(document["golden"]["outputs"], got), done
 
 
 def _mismatch(model: Manifest, folder: Path) -> str | None:
@@ -67,6 +71,8 @@ def _mismatch(model: Manifest, folder: Path) -> str | None:
     for key, value in expected.items():
         if document.get(key) != value:
             return f"was built for another {key}: {document.get(key)!r}, here it is {value!r}"
+    if folder.name == cpu.INT8 and document["int8"]["loss"] > model.int8.allowed_loss:
+        return f"loses {document['int8']['loss']} points; model.toml allows {model.int8.allowed_loss}"
     return None
 
 

@@ -197,13 +197,13 @@ def write_folder(folder: Path, model: ModelProto, extra: str = "", labels: Seque
     return manifest.read(folder)
 
 
-def prepare_natively(model: manifest.Manifest, *, force: bool = False) -> list[str]:
+def prepare_natively(model: manifest.Manifest, *, force: bool = False, calibration: Path | None = None) -> list[str]:
     """`prepare` as on a machine without qemu: the portable artifact and this CPU's, within a second."""
     with patch("models.prepare.shutil.which", return_value=None):
-        return prepare(model, force=force)
+        return prepare(model, force=force, calibration=calibration)
 
 
-def prepare_here(model: manifest.Manifest, *, force: bool = False) -> list[str]:
+def prepare_here(model: manifest.Manifest, *, force: bool = False, calibration: Path | None = None) -> list[str]:
     """The same in this process: 20 ms an artifact instead of a third of a second, but one thread at a time."""
 
     def run(_: int, *command: str | Path) -> None:
@@ -212,7 +212,7 @@ def prepare_here(model: manifest.Manifest, *, force: bool = False) -> list[str]:
         build_artifact.check(Path(target), str(family), json.loads(Path(expected).read_text()))
 
     with patch("models.prepare._run", run):
-        return prepare_natively(model, force=force)
+        return prepare_natively(model, force=force, calibration=calibration)
 
 
 def picture(seed: int = 7, count: int = 1) -> Tensor:

@@ -29,13 +29,15 @@ def key_of(request: Request, model: tuple[str, str] | None, fingerprint: str, pr
     """A digest of all that an answer depends on; `program` is the version of the function, `model` name and version.
 
     `fingerprint` stands for the raw model, model.toml, the labels, ONNX Runtime and how it was prepared; CPU families
-    differ in the last digits. The body is taken as it is: two spellings of the same JSON are two entries.
+    differ in the last digits, and those with VNNI may have an artifact of 8-bit integers. The body is taken as it is:
+    two spellings of the same JSON are two entries.
     """
     parts = (
         program,
         model,
         fingerprint,
         cpu.family(cpu.flags()),
+        cpu.has_vnni(cpu.flags()),
         request.method,
         request.path,
         sorted(request.query.items()),

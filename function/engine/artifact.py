@@ -91,11 +91,24 @@ def read_record(folder: str) -> dict[str, Any]:
 def choose(model: Metadata, ort_version: str, available: frozenset[str], *, mapped: bool = True) -> Artifact:
     """The artifact of the CPU's family if everything matches, else the portable one and a warning that says why.
 
+    Where the model was prepared with --int8 and the CPU has VNNI, the artifact of 8-bit integers comes before these.
     Not `mapped`: its `weights` are in memory afterwards, the bytes that were checked.
 
     PredictError UNAVAILABLE when the portable one does not match either. A graph laid out for another CPU family
     predicts wrong classes without any error, so nothing is loaded on trust.
     """
+    if not model.int8 or not cpu.has_vnni(available):
+        return _choose_fp32(model, ort_version, available, mapped=mapped)
+    try:
+        return _check(model, cpu.INT8, ort_version, available, mapped=mapped)
+    except MismatchError as mismatch:
+        found = _choose_fp32(model, ort_version, available, mapped=mapped)
+        command = f"{prepare_command(model.folder)} --int8"
+        found.warning = f"{mismatch}; the {found.family} artifact serves, inference takes longer. To mend: {command}"
+        return found
+
+
+def _choose_fp32(model: Metadata, ort_version: str, available: frozenset[str], *, mapped: bool) -> Artifact:
     family, warning = PORTABLE if model.portable_only else cpu.family(available), None
     if family and family in _alike(model.folder):
         family = PORTABLE

@@ -63,19 +63,21 @@ class ModelStore:
             self.discard()
             raise self.unavailable(f"what came cannot be used: {error.message}") from error
 
-    def fetch(self, ort_version: str) -> None:
+    def fetch(self, ort_version: str, *, int8: bool = False) -> None:
         """Brings the artifact for this CPU and ONNX Runtime here, or the portable one where that is not published.
 
         Whole or not at all: files are checked by sha256 in a folder beside, which is then renamed. PredictError
         UNAVAILABLE with the reason; nothing is left over, so that the next request tries again.
         """
-        family = cpu.family(cpu.flags())
+        available = cpu.flags()
+        families = [cpu.INT8] if int8 and cpu.has_vnni(available) else []
+        families += filter(None, [cpu.family(available)])
         with self._explained():
             private_folder.check(self._folders)
-            if family and os.path.isdir(os.path.join(self.folder, family)):
+            if any(os.path.isdir(os.path.join(self.folder, family)) for family in families):
                 return  # also where nothing can be written
         with self._explained(), self._locked() as deadline:
-            if family is None or not self._fetch_family(family, ort_version, deadline):
+            if not any(self._fetch_family(family, ort_version, deadline) for family in families):
                 self._fetch_family(artifact.PORTABLE, None, deadline)
 
     def discard(self) -> None:

@@ -131,7 +131,7 @@ class Models:
             return None
         from function.native import ort_capi
 
-        self._store.fetch(ort_capi.get_library().version)
+        self._store.fetch(ort_capi.get_library().version, int8=metadata.int8)
         try:
             return Model(metadata, self._settings)
         except PredictError as error:

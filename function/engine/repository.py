@@ -41,6 +41,7 @@ class Metadata:
         self.features: list[dict[str, Any]] | None = document.get("features")
         self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # sizes of the golden input
         self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
+        self.int8 = "int8" in document  # prepared with --int8: there is an artifact of 8-bit integers as well
         self.loaded_by_request = False  # by POST /v1/models, or fetched: not part of what was deployed
 
 

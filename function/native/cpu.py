@@ -14,6 +14,8 @@ _X86_FLAGS = (
     ("avx512dq", 1, 1, 17),
     ("avx512bw", 1, 1, 30),
     ("avx512vl", 1, 1, 31),
+    ("avx512_vnni", 1, 2, 11),
+    ("avx_vnni", 6, 0, 4),
 )
 # The layout that ORT's MLAS picks by these flags is what an artifact of the family holds; first match wins.
 FAMILIES = {
@@ -21,6 +23,8 @@ FAMILIES = {
     "avx2": ("avx2", "fma"),
     "neon": ("asimd",),
 }
+# Of 8-bit integers, for CPUs of any family with VNNI; others are slower with it, and their sums of products saturate.
+INT8 = "avx512vnni-int8"
 
 
 _known: frozenset[str] | None = None
@@ -33,7 +37,7 @@ def restored_on(available: frozenset[str]) -> None:
 
 
 def flags() -> frozenset[str]:
-    """The flags of FAMILIES that CPU and operating system both allow; empty where nobody can tell. Asked once."""
+    """The flags above that CPU and operating system both allow; empty where nobody can tell. Asked once."""
     global _known  # noqa: PLW0603
     if _known is None:
         _known = _ask()
@@ -67,6 +71,11 @@ def family(available: frozenset[str]) -> str | None:
     found = next((name for name, needed in FAMILIES.items() if available.issuperset(needed)), None)
     # MLAS lays tensors out for AVX-512 as soon as it sees avx512f, with or without the rest that its kernels use.
     return None if found == "avx2" and "avx512f" in available else found
+
+
+def has_vnni(available: frozenset[str]) -> bool:
+    """Whether a CPU with these flags is one for the artifact INT8."""
+    return not available.isdisjoint(("avx512_vnni", "avx_vnni"))
 
 
 def count(function_memory_mb: int) -> int:

@@ -67,7 +67,7 @@ def show(model: Model, json: AsJson = False) -> None:
         from dataclasses import asdict
 
         from infra import requests
-        from models import manifest
+        from models import manifest, quantise
 
         found = manifest.read(manifest.folder_of(model))
         if json:
@@ -77,6 +77,8 @@ def show(model: Model, json: AsJson = False) -> None:
         bits = {"version": found.version, "description": found.description, "licence": found.licence}
         bits |= {"folder": str(found.folder), "file": f"{found.file.name}, {found.file.bytes:,} bytes"}
         bits |= {"artifacts": _described(found)["artifacts"]}
+        if measured := quantise.recorded(found):
+            bits["int8"] = measured
         if found.labels:
             bits["labels"] = f"{len(found.labels)}: {', '.join(found.labels[:5])}{' ...' if found.labels[5:] else ''}"
         print(found.name)

@@ -79,6 +79,13 @@ def prepare(
     models: Models,
     force: Annotated[bool, typer.Option("--force", help="Build again even if nothing changed.")] = False,
     here: Annotated[bool, typer.Option("--here", help="For the CPU of this machine alone.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="One of 8-bit integers as well, for CPUs with VNNI; says what it loses.")
+    ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Pictures to make it with; means --int8. By default [int8] calibration, for digits its own."),
+    ] = None,
 ) -> None:
     """Build the artifacts of models, one for each CPU family and a portable one.
 
@@ -89,7 +96,8 @@ def prepare(
         from models.prepare import prepare as build
 
         for name in models:
-            print("\n".join(build(manifest.read(manifest.folder_of(name)), force=force, emulate=not here)))
+            model = manifest.read(manifest.folder_of(name))
+            print("\n".join(build(model, force=force, emulate=not here, int8=int8, calibration=calibration)))
 
 
 def verify(models: Models, json: AsJson = False) -> None:

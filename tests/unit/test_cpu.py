@@ -32,7 +32,7 @@ def test_flags_are_those_of_the_kernel() -> None:
     """/proc/cpuinfo lists what CPU and kernel allow; under qemu it would be the host's, here it is ours."""
     line = re.search(r"(?m)^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text())
     assert line
-    assert cpu.flags() == set(line[1].split()) & AVX512
+    assert cpu.flags() == set(line[1].split()) & {*AVX512, "avx512_vnni", "avx_vnni"}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,21 @@ def test_flags_are_those_of_the_kernel() -> None:
 )
 def test_family(flags: set[str], family: str | None) -> None:
     assert cpu.family(frozenset(flags)) == family
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        (AVX512, False),
+        (AVX512 | {"avx512_vnni"}, True),
+        (AVX2 | {"avx_vnni"}, True),
+        ({"asimd"}, False),
+        (set(), False),
+    ],
+    ids=str,
+)
+def test_vnni(flags: set[str], has: bool) -> None:
+    assert cpu.has_vnni(frozenset(flags)) == has
 
 
 def test_flags_on_arm(monkeypatch: pytest.MonkeyPatch) -> None:
