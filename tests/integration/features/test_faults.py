@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HANG = 4.0  # seconds; the store would take longer, and nobody waits for it
 DEFAULT = {"sum": feature_models.DEFAULT_SUM + 100, "same": ""}
 KNOWN = Row(1.0, {"mean": 10.25, "visits": 3, "stolen": False, "country": "AT"})
-KNOWN_ANSWER = {"sum": feature_models.KNOWN_SUM + 100, "same": "AT"}
+KNOWN_ANSWER: dict[str, Any] = {"sum": feature_models.KNOWN_SUM + 100, "same": "AT"}
 needs_redis = pytest.mark.skipif(not VALKEY, reason="neither valkey-server nor redis-server is installed")
 
 
@@ -114,7 +114,7 @@ def test_it_dies_under_load(repository: Path, view: View, server: Valkey) -> Non
         thread.start()
     server.stop()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(seen) == 400
     assert set(map(str, seen)) <= {
         str(each) for each in ((KNOWN_ANSWER, ""), (DEFAULT, "NOT_FOUND"), (DEFAULT, "UNAVAILABLE"))
