@@ -146,6 +146,6 @@ def _seconds(text: object, where: str) -> float:
         return time.time()
     try:
         when = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError says what came
-        return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+        return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
         raise invalid(f"{where}: {TIMESTAMP} is {shown(text)}; such as 2026-01-31T12:00:00Z is expected") from None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _READ_AT_ONCE = 100  # BatchGetItem's limit
 _WRITE_AT_ONCE = 25  # BatchWriteItem's
+_IN_VAIN = 3  # calls in a row of which nothing was done; then the table is throttled, and the caller is told
 
 
 class DynamoDbStore:
@@ -40,6 +41,7 @@ class DynamoDbStore:
         places = [(_table(view), feast_keys.dynamodb_id(key)) for view, key in wanted]
         unique = list(dict.fromkeys(places))
         items: dict[tuple[str, str], Any] = {}
+        in_vain = 0
         while unique:
             batch, unique = unique[:_READ_AT_ONCE], unique[_READ_AT_ONCE:]
             asked: dict[str, Any] = {}
@@ -48,27 +50,42 @@ class DynamoDbStore:
             answer = self._call("BatchGetItem", {"RequestItems": asked})
             for table, rows in answer["Responses"].items():
                 items.update(((table, row["entity_id"]["S"]), row) for row in rows)
-            for table, left in answer.get("UnprocessedKeys", {}).items():
-                unique += ((table, key["entity_id"]["S"]) for key in left["Keys"])
+            undone = [
+                (table, key["entity_id"]["S"])
+                for table, left in answer.get("UnprocessedKeys", {}).items()
+                for key in left["Keys"]
+            ]
+            in_vain = _in_vain(in_vain, len(batch), len(undone))
+            unique += undone
         return [_row(view, items.get(place)) for (view, _), place in zip(wanted, places, strict=True)]
 
     def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
         """Stores the rows as Feast's writer does; raises as `read` does."""
         left = [(_table(view), {"PutRequest": {"Item": _item(view, key, row)}}) for view, key, row in rows]
+        in_vain = 0
         while left:
             batch, left = left[:_WRITE_AT_ONCE], left[_WRITE_AT_ONCE:]
             asked: dict[str, list[Any]] = {}
             for table, request in batch:
                 asked.setdefault(table, []).append(request)
             answer = self._call("BatchWriteItem", {"RequestItems": asked})
-            for table, requests in answer.get("UnprocessedItems", {}).items():
-                left += ((table, request) for request in requests)
+            undone = [(table, each) for table, given in answer.get("UnprocessedItems", {}).items() for each in given]
+            in_vain = _in_vain(in_vain, len(batch), len(undone))
+            left += undone
 
     def _call(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
         request = AwsRequest("dynamodb", "POST", "/", headers, json.dumps(fields).encode())
         answer: dict[str, Any] = json.loads(self._aws.request(request, timeout=self._timeout, attempts=1).body)
         return answer
+
+
+def _in_vain(before: int, asked: int, undone: int) -> int:
+    """How many calls in a row did nothing, with this one; ConnectionError when they are too many."""
+    count = before + 1 if undone >= asked else 0
+    if count >= _IN_VAIN:
+        raise ConnectionError(f"DynamoDB left {undone} rows undone {count} times; the table is throttled")
+    return count
 
 
 def _table(view: View) -> str:

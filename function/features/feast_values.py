@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Field numbers of Value's oneof; a list of scalar n is field n + 10.
 BYTES, STRING, INT32, INT64, DOUBLE, FLOAT, BOOL, TIMESTAMP, NULL = 1, 2, 3, 4, 5, 6, 7, 8, 19
 _LISTS = range(11, 19)
+_FIRST, _END = -62135596800, 253402300800  # seconds since 1970: protobuf's own bounds of a Timestamp
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types
 _PACKED = {DOUBLE: (b"\x29", "<d"), FLOAT: (b"\x35", "<f")}  # with their tags
@@ -63,7 +64,10 @@ def encode(kind: int, value: Value) -> bytes:
 def timestamp(data: bytes) -> float:
     """A Timestamp's seconds since 1970. ValueFormatError."""
     parts = {number: _signed(content) for number, _, content in _fields(data) if isinstance(content, int)}
-    return parts.get(1, 0) + parts.get(2, 0) / 1e9
+    seconds = parts.get(1, 0) + parts.get(2, 0) / 1e9
+    if not _FIRST <= seconds < _END:
+        raise ValueFormatError("a stored time is not of the years 1 to 9999")
+    return seconds
 
 
 def encoded_timestamp(seconds: float) -> bytes:

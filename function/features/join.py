@@ -47,22 +47,29 @@ class Join:
         """
         if (views := self._views.get(fingerprint)) is None:
             with self._lock:
-                views = [View(document) for document in documents]
-                for view in views:
-                    if view.file and not self._tiers:
-                        self._embed(view, os.path.join(folder, view.file))
-                self._views[fingerprint] = views
+                if (views := self._views.get(fingerprint)) is None:
+                    views = [View(document) for document in documents]
+                    for view in views:
+                        if view.file and not self._tiers:
+                            self._embed(view, os.path.join(folder, view.file))
+                    self._views[fingerprint] = views
         return views
 
     def _embed(self, view: View, path: str) -> None:
-        from function.features import embedded  # csv, 2 ms
+        import csv  # 2 ms
 
+        from function.features import embedded
+
+        count = 0
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 for key, row in embedded.rows(view, file, time.time()):
                     self._memory.put(view, key, row)
-        except (OSError, ValueError, PredictError) as error:
-            raise PredictError("UNAVAILABLE", f"the rows of view {view.name!r} cannot be read: {error}") from error
+                    count += 1
+        except (OSError, LookupError, ValueError, csv.Error, PredictError) as error:
+            # No text of the error's: it may quote a value.
+            message = f"{view.file} of view {view.name!r} cannot be read after {count} rows ({type(error).__name__})"
+            raise PredictError("UNAVAILABLE", f"{message}; mend the file and prepare the model again") from error
 
     def unknown_status(self) -> str:
         """What Feast says of an entity that its store does not have: Redis cannot tell it from nulls."""

@@ -30,16 +30,25 @@ class Outcome:
         self.row, self.source = row, source
 
 
+class _Batch:
+    """What one request asks the tiers for at once."""
+
+    __slots__ = ("asking", "flights", "late")
+
+    def __init__(self) -> None:
+        self.flights: list[_Flight] = []
+        self.asking: Tier | None = None
+        self.late = False  # somebody has waited in vain: one failure of the tier, however many entities there are
+
+
 class _Flight:
     """One entity that is being asked for; any number of requests wait for the same one."""
 
-    __slots__ = ("asking", "done", "key", "late", "outcome", "view")
+    __slots__ = ("batch", "done", "key", "outcome", "view")
 
-    def __init__(self, view: View, key: bytes) -> None:
-        self.view, self.key = view, key
+    def __init__(self, view: View, key: bytes, batch: _Batch) -> None:
+        self.view, self.key, self.batch = view, key, batch
         self.done = threading.Event()
-        self.asking: Tier | None = None
-        self.late = False  # somebody has waited in vain
         self.outcome = Outcome(None, "failed")
 
 
@@ -62,7 +71,7 @@ class Lookup:
         end = self._clock() + self._deadline_s
         known: dict[int, Outcome] = {}
         flights: dict[int, _Flight] = {}
-        opened: list[_Flight] = []
+        opened = _Batch()
         for index, (view, key) in enumerate(wanted):
             entry = self._memory.get(view, key)
             age = entry[1] if entry else 0.0
@@ -74,7 +83,7 @@ class Lookup:
                 flights[index] = self._flight(view, key, opened)
             else:
                 known[index] = Outcome(None, "memory")
-        if opened:
+        if opened.flights:
             self._start(opened)
         for index, flight in flights.items():
             known[index] = self._waited(flight, end)
@@ -99,72 +108,77 @@ class Lookup:
         """The names of the tiers whose breaker is open."""
         return [tier.name for tier in self._tiers if tier.resting()]
 
-    def _flight(self, view: View, key: bytes, opened: list[_Flight]) -> _Flight:
+    def _flight(self, view: View, key: bytes, opened: _Batch) -> _Flight:
         place = (view.project, view.name, key)
         with self._lock:
             flight = self._flights.get(place)
             if flight is None:
-                flight = _Flight(view, key)
+                flight = _Flight(view, key, opened)
                 entry = self._memory.get(view, key)
                 if entry and entry[1] < view.max_age / 2:  # another flight has just landed
                     flight.outcome = Outcome(entry[0].row, "memory")
                     flight.done.set()
                 else:
                     self._flights[place] = flight
-                    opened.append(flight)
+                    opened.flights.append(flight)
         return flight
 
     def _waited(self, flight: _Flight, end: float) -> Outcome:
-        if not flight.done.wait(max(0.0, end - self._clock())) and (tier := flight.asking) and not flight.late:
-            flight.late = True
+        batch = flight.batch
+        if not flight.done.wait(max(0.0, end - self._clock())) and (tier := batch.asking) and not batch.late:
+            batch.late = True
             tier.failed(f"no answer within {self._deadline_s * 1000:.0f} ms")
         outcome = flight.outcome
         if outcome.source == "failed" and (entry := self._memory.get(flight.view, flight.key)):
             return Outcome(entry[0].row, "last")
         return outcome
 
-    def _start(self, flights: list[_Flight]) -> None:
+    def _start(self, batch: _Batch) -> None:
         """On a thread of its own: a lookup goes on past the deadline of the request, and then serves the next one."""
         if not self._threads.acquire(blocking=False):
-            self._land(flights)
+            self._land(batch.flights)
             return
         try:
-            threading.Thread(target=self._fetch, args=(flights,), daemon=True).start()
+            threading.Thread(target=self._fetch, args=(batch,), daemon=True).start()
         except RuntimeError:  # no memory for a thread
             self._threads.release()
-            self._land(flights)
+            self._land(batch.flights)
 
-    def _fetch(self, flights: list[_Flight]) -> None:
+    def _fetch(self, batch: _Batch) -> None:
+        found: list[tuple[int, list[tuple[View, bytes, Row]]]] = []
         try:
-            self._ask(flights)
+            self._ask(batch, found)
         finally:
+            self._land(batch.flights)  # nobody waits for what is written up
+            for depth, rows in found:
+                self._write_up(rows, depth)
             self._threads.release()
-            self._land(flights)
 
-    def _ask(self, flights: list[_Flight]) -> None:
-        left, failed = flights, False
+    def _ask(self, batch: _Batch, found: list[tuple[int, list[tuple[View, bytes, Row]]]]) -> None:
+        """Asks tier after tier; `found` gets, for each, its depth and the rows that it had."""
+        left, failed = batch.flights, False
         for depth, tier in enumerate(self._tiers):
             if not tier.available():
                 failed = True
                 continue
-            for flight in left:
-                flight.asking = tier
+            batch.asking = tier
             try:
                 rows = tier.store.read([(flight.view, flight.key) for flight in left])
             except Exception as error:  # noqa: BLE001  (whatever a store does, the request goes on)
                 tier.failed(type(error).__name__)
                 failed = True
                 continue
-            tier.succeeded()
-            found = []
+            if not batch.late:  # an answer past the deadline is none
+                tier.succeeded()
+            rows_found: list[tuple[View, bytes, Row]] = []
+            found.append((depth, rows_found))
             for flight, row in zip(left, rows, strict=True):
                 if row is not None and not row.missing():
                     self._memory.put(flight.view, flight.key, row)
                     flight.outcome = Outcome(row, tier.name)
                     flight.done.set()
-                    found.append((flight.view, flight.key, row))
+                    rows_found.append((flight.view, flight.key, row))
             left = [flight for flight in left if not flight.done.is_set()]
-            self._write_up(found, depth)
             if not left:
                 return
         for flight in left:

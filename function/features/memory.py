@@ -25,7 +25,12 @@ class Entry:
     def __init__(self, row: Row | None, at: float) -> None:
         self.row, self.at = row, at
         values = row.values.values() if row else ()
-        self.size = _ENTRY_BYTES + sum(_VALUE_BYTES + sys.getsizeof(value) for value in values)
+        self.size = _ENTRY_BYTES + sum(map(_bytes, values))
+
+
+def _bytes(value: object) -> int:
+    own = _VALUE_BYTES + sys.getsizeof(value)
+    return own + sum(map(sys.getsizeof, value)) if isinstance(value, list) else own
 
 
 class Memory:

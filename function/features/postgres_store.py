@@ -91,8 +91,9 @@ class PostgresStore:
         """The query has `:keys`, and gives columns by the names of the join key, the features and event_timestamp."""
         (name,) = view.keys
         plain = {key: _plain(view, name, key) for key in keys}
+        asked = [value for value in plain.values() if not isinstance(value, str) or "\0" not in value]
         rows: dict[bytes, Row] = {}
-        found, columns = self._run_named(view.query, keys=list(plain.values()))
+        found, columns = self._run_named(view.query, keys=asked)
         for row in found:
             values = dict(zip(columns, row, strict=True))
             when = values.pop(_TIMESTAMP, None)

@@ -82,7 +82,11 @@ def from_settings(settings: Settings) -> list[Tier]:
 def _store(settings: Settings, variable: str, url: str) -> Store:
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a ValueError of either would come with the first request otherwise
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme == "dynamodb":
         from function.features.dynamodb_store import DynamoDbStore
 
@@ -101,6 +105,6 @@ def _store(settings: Settings, variable: str, url: str) -> Store:
         return PostgresStore(parts, TIMEOUT_S)
     raise PredictError(
         "UNAVAILABLE",
-        f"{variable} is {url.partition('//')[0]}...; redis://HOST:PORT, valkey://HOST:PORT (rediss://, valkeys:// with "
+        f"{variable} names no store; redis://HOST:PORT, valkey://HOST:PORT (rediss://, valkeys:// with "
         "TLS), dynamodb:// or postgresql://USER@HOST/DATABASE are expected",
     )

@@ -93,3 +93,9 @@ def test_a_cut_value_is_refused() -> None:
 def test_timestamps_keep_microseconds(micros: int) -> None:
     read = feast_values.timestamp(feast_values.encoded_timestamp(micros / 1e6))
     assert math.isclose(read, micros / 1e6, abs_tol=1e-6)
+
+
+@pytest.mark.parametrize("seconds", [-62135596801, 253402300800, 2**62])
+def test_a_time_that_no_calendar_has_is_refused(seconds: int) -> None:
+    with pytest.raises(ValueFormatError, match="years 1 to 9999"):
+        feast_values.timestamp(feast_values.encoded_timestamp(0) + b"\x08" + feast_values._varint(seconds))

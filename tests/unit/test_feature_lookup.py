@@ -156,6 +156,30 @@ def test_past_the_deadline_nobody_waits_and_the_late_answer_serves_the_next() ->
         pytest.fail("the late answer was lost")
 
 
+def test_a_late_batch_is_one_failure_however_many_entities_it_has() -> None:
+    store = Store()
+    store.gate.clear()
+    tiers = Lookup(Memory(10**6), [Tier("store", store)], SHORT)
+    assert {source for _, source in seen(tiers, *(b"%d" % number for number in range(20)))} == {"failed"}
+    assert tiers.resting() == []
+    store.gate.set()
+
+
+def test_a_tier_whose_answers_are_all_late_rests() -> None:
+    """A late answer does not make up for the wait."""
+    store = Store()
+    tiers = Lookup(Memory(10**6), [Tier("store", store)], SHORT)
+    for number in range(FAILURE_THRESHOLD):
+        store.gate.clear()
+        assert seen(tiers, b"%d" % number) == [(None, "failed")]
+        store.gate.set()
+        for _ in range(1000):
+            if not tiers._flights:
+                break
+            threading.Event().wait(0.01)
+    assert tiers.resting() == ["store"]
+
+
 def test_an_old_row_is_told_as_the_last_known_one_when_the_store_fails() -> None:
     clock, store = Clock(), Store({b"a": row(1)})
     tiers = lookup(store, clock=clock)

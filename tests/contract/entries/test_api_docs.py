@@ -69,9 +69,8 @@ def test_it_names_every_header_of_the_openapi_document() -> None:
 @pytest.mark.parametrize("route", ALL_ROUTES, ids=" ".join)
 def test_every_route_has_a_curl_line(route: tuple[str, str]) -> None:
     method, path = route
-    target = re.escape(
-        "$URL" + path.replace("{model}", "digits").replace("{version}", "1").replace("{view}", "card_stats")
-    )
+    named = path.replace("{model}", "digits").replace("{version}", "1").replace("{view}", "card_stats")
+    target = re.escape("$URL" + named)
     lines = [command.line for command in COMMANDS if re.search(rf"{target}(?=$|[\"?])", command.line)]
     posting = (" -d ", " --data-binary ", " -F ")
     assert any(any(each in line for each in posting) == (method == "POST") for line in lines)

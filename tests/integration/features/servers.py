@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 INITDB = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
 
 
@@ -67,7 +68,7 @@ def postgres(*settings: str) -> Iterator[Postgres]:
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/", **user}
     try:
         made = [str(INITDB), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run(made, check=True, **quiet)
+        subprocess.run(made, check=True, timeout=START_SECONDS, **quiet)
         options = [
             f"port={port}",
             "listen_addresses=127.0.0.1",
@@ -83,7 +84,10 @@ def postgres(*settings: str) -> Iterator[Postgres]:
                 yield server
             finally:
                 process.send_signal(signal.SIGINT)  # "fast": it does not wait for those who are connected
-                process.wait()
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -130,4 +134,4 @@ class Fault:
         self.done.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)

@@ -114,7 +114,7 @@ def test_it_dies_under_load(repository: Path, view: View, server: Valkey) -> Non
         thread.start()
     server.stop()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(seen) == 400
     assert set(map(str, seen)) <= {
         str(each) for each in ((KNOWN_ANSWER, ""), (DEFAULT, "NOT_FOUND"), (DEFAULT, "UNAVAILABLE"))

@@ -174,14 +174,14 @@ def test_a_thousand_requests_for_one_cold_key_are_one_query(
     start = threading.Barrier(1000)
 
     def ask(name: str) -> None:
-        start.wait()
+        start.wait(60)
         found.append(join.columns([mine], {"card_id": [name]}, 1)[0]["mean"])
 
     threads = [threading.Thread(target=ask, args=("own",)) for _ in range(1000)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert found == [[1.5]] * 1000
     assert counted() == before + 1
 
