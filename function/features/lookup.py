@@ -115,7 +115,7 @@ class Lookup:
             if flight is None:
                 flight = _Flight(view, key, opened)
                 entry = self._memory.get(view, key)
-                if entry and entry[1] < view.max_age / 2:  # another flight has just landed
+                if entry and (not view.max_age or entry[1] < view.max_age / 2):  # another flight has just landed
                     flight.outcome = Outcome(entry[0].row, "memory")
                     flight.done.set()
                 else:

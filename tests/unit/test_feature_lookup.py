@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from function.features.lookup import Lookup
+from function.features.lookup import Lookup, _Batch
 from function.features.memory import Memory
 from function.features.tier import COOLDOWN_S, FAILURE_THRESHOLD, Tier
 from function.features.view import Row, View
@@ -235,3 +235,14 @@ def test_a_write_reaches_the_store_and_memory() -> None:
     with pytest.raises(ConnectionError):
         tiers.write([(view(), b"a", row(6))])
     assert seen(tiers, b"a") == [(5, "memory")]
+
+
+def test_a_view_without_an_age_is_not_read_again_for_a_request_that_came_too_late_for_the_flight() -> None:
+    """The row has landed between that request's look into memory and its own flight."""
+    store = Store({b"a": row(1)})
+    tiers = lookup(store)
+    seen(tiers, b"a", of=view(0))
+    opened = _Batch()
+    assert tiers._flight(view(0), b"a", opened).outcome.source == "memory"
+    assert not opened.flights
+    assert len(store.reads) == 1
