@@ -9,6 +9,7 @@ LARGE_BODY = 1024 * 1024  # bytes; from here on a copy costs more than the calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
     from typing import Any
 
     Body = bytes | bytearray
@@ -32,13 +33,15 @@ class Request:
 class Response:
     """An HTTP response: one value for each header; names are written as they shall be sent.
 
-    `error` is what went wrong, where `body` tells of it.
+    `error` is what went wrong, where `body` tells of it. A response that streams has `chunks` in place of a body:
+    its bytes in pieces as they come; an exception out of it ends the answer in the middle.
     """
 
-    __slots__ = ("body", "error", "headers", "status")
+    __slots__ = ("body", "chunks", "error", "headers", "status")
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes, error: PredictError | None = None) -> None:
         self.status, self.headers, self.body, self.error = status, headers, body, error
+        self.chunks: Iterator[bytes] | AsyncIterator[bytes] | None = None
 
 
 def json_response(status: int, obj: Any) -> Response:
