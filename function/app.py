@@ -38,6 +38,18 @@ class App:
 
             self._results = ResultCache(settings)
 
+    def goes_upstream(self, exchange: Exchange) -> bool:
+        """Whether the answer is an upstream's, so that `respond` has nothing to do that takes a thread."""
+        try:
+            route, _ = find(exchange)
+        except PredictError:
+            return False
+        if not route.upstream:
+            return False
+        from function.routes.completions import is_upstreams  # 1 ms, for its routes alone
+
+        return is_upstreams(self.inference, exchange)
+
     def respond(self, exchange: Exchange) -> Response:
         """The answer to `exchange.request`, which becomes `exchange.response`; every failure is an answer too."""
         exchange.bytes_in = len(exchange.request.body)

@@ -24,8 +24,8 @@ class Exchange:
     `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
     matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
     `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `features` what was looked up, `bytes_in` the length of the body as it came, `deadline` when Lambda ends the
-    invocation, by `time.perf_counter`.
+    `features` what was looked up, `upstream` who was asked instead of a model here, `bytes_in` the length of the body
+    as it came, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Exchange:
         "route",
         "source",
         "started",
+        "upstream",
         "xray",
     )
 
@@ -73,6 +74,7 @@ class Exchange:
         self.family: str | None = None
         self.cache: str | None = None
         self.features: LookedUp | None = None
+        self.upstream: Asked | None = None
         self.cache_key: str | None = None
         self.bytes_in = 0
         self.route, self.inference = "", False
@@ -134,6 +136,23 @@ class LookedUp:
     def note(self, row: int, view: str, status: str, columns: list[str]) -> None:
         self.defaulted.append({"row": row, "view": view, "status": status, "columns": columns})
         self.defaults += len(columns)
+
+
+class Asked:
+    """What the log and the metrics tell of a call to an upstream.
+
+    `call`: what is still to be asked, and by whom the request was begun. `target`: the model here that answered;
+    `failures`: the kinds of failed attempts before, and of what ended a stream; `usage`: tokens of prompt and answer.
+    """
+
+    __slots__ = ("call", "failures", "size", "target", "usage")
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.target: str | None = None
+        self.failures: list[str] = []
+        self.usage: tuple[int, int] | None = None
+        self.size = 0  # bytes of a stream
 
 
 class Phase:

@@ -1,0 +1,46 @@
+"""OpenAI's POST /v1/chat/completions, /v1/completions and /v1/embeddings for models that are an upstream's."""
+
+from __future__ import annotations
+
+from function.codecs.completion import Completion
+from function.errors import PredictError, invalid
+from function.exchange import Asked
+from function.messages import Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from function.exchange import Exchange
+    from function.inference import Inference
+
+ON_THE_LOOP = 256 * 1024  # bytes; a longer body is read by a thread: 1 ms
+
+
+def complete(inference: Inference, exchange: Exchange, _parameters: dict[str, str]) -> Response:
+    """The upstream's answer; on a server an empty one, in whose place comes that to `exchange.upstream.call`."""
+    request = exchange.request
+    body = Completion(request.document or request.body)
+    metadata = inference.metadata({"model": body.model})
+    exchange.model = (metadata.name, metadata.version)
+    if metadata.upstream is None:
+        raise invalid(f"model {body.model!r} is no language model (its model.toml has no [upstream])")
+    gateway = inference.gateway()
+    path = request.path.removeprefix("/v1")
+    exchange.upstream = Asked(gateway.call(exchange, metadata, path, body))
+    if inference.defers:
+        return Response(200, {}, b"")
+    from function.upstream.blocking import ask  # 1 ms; with http.client it would be 70
+
+    return ask(gateway, exchange)
+
+
+def is_upstreams(inference: Inference, exchange: Exchange) -> bool:
+    """Whether the body, which may be none, names such a model: it is then asked without a thread."""
+    request = exchange.request
+    if len(request.body) > ON_THE_LOOP or "content-encoding" in request.headers:
+        return False
+    try:
+        body = Completion(request.body)
+        request.document = body.root
+        return inference.metadata({"model": body.model}).upstream is not None
+    except PredictError:
+        return False  # a thread will tell of it
