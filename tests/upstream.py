@@ -99,7 +99,9 @@ class Upstream:
         self.gate = threading.Event()
         self.answer: Callable[[Seen], Answer] = usual
         self.connections = 0
+        self.sent = 0  # bytes of pieces
         self._tls = tls
+        self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -126,11 +128,25 @@ class Upstream:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
 
+    def drop_idle(self) -> None:
+        """Closes all connections, as an upstream does with those that are idle for long."""
+        done = threading.Event()
+
+        def drop() -> None:
+            for writer in list(self._writers):
+                writer.close()
+            self._loop.call_later(0.05, done.set)
+
+        self._loop.call_soon_threadsafe(drop)
+        done.wait(30)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._one(reader, writer):
                 pass
+        self._writers.discard(writer)
         writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -165,6 +181,7 @@ class Upstream:
                 await self._wait(seen)
             writer.write(piece if answer.length else b"%x\r\n%b\r\n" % (len(piece), piece))
             await writer.drain()
+            self.sent += len(piece)
             if answer.pause:
                 await asyncio.sleep(answer.pause)
         if answer.waits_at == len(answer.pieces):
@@ -205,7 +222,7 @@ def write_folder(folder: Path, port: int, *, tls: bool = False, **rules: object)
     host = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
     table = {"url": f"{host}/v1", "model": f"{folder.name}-there"} | rules
     lines = [f"{name} = {json.dumps(value)}" for name, value in table.items()]
-    head = {name: folder.name for name in ("name", "version", "description", "licence", "source")}
+    head = dict.fromkeys(("name", "version", "description", "licence", "source"), folder.name)
     text = "\n".join([*(f"{name} = {json.dumps(value)}" for name, value in head.items()), "[upstream]", *lines, ""])
     (folder / "model.toml").write_text(text)
     return folder
