@@ -154,6 +154,12 @@ class Asked:
         self.usage: tuple[int, int] | None = None
         self.size = 0  # bytes of a stream
 
+    def told(self) -> dict[str, Any]:
+        """What the log tells: no key, no prompt, no answer."""
+        counts = zip(("prompt_tokens", "completion_tokens"), self.usage or (), strict=False)
+        found = {"target": self.target, "attempts": self.call.attempts, "failures": self.failures, **dict(counts)}
+        return {name: value for name, value in found.items() if value}
+
 
 class Phase:
     """Adds the milliseconds of a block to `phases`."""

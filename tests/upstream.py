@@ -120,6 +120,9 @@ class Upstream:
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for writer in self._writers:
+            writer.transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0.01))  # the transports close their sockets
         self._loop.close()
 
     def close(self) -> None:

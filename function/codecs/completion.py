@@ -16,7 +16,7 @@ _LOOKED_AT = frozenset(("model", "stream", "temperature", *_TOKENS))
 
 
 class Completion:
-    """`model` as the caller names it; `stream`: the answer is wanted as events; `temperature` None where not sent."""
+    """`model` as the caller names it; `stream`: the answer is wanted as events."""
 
     def __init__(self, body: bytes | bytearray | Object) -> None:
         """PredictError where the body is no JSON object, or has a field of ours twice or as something else."""
@@ -34,7 +34,8 @@ class Completion:
         if not (stream is None or isinstance(stream, bool)):
             raise invalid(f"'stream' is {describe(stream)}; true or false is expected")
         self.model, self.stream = string_field(root, "model", "the request"), bool(stream)
-        self.temperature = self._values.get("temperature")
+        # The same is answered when the same is asked, as far as a language model does that.
+        self.repeatable = not self.stream and self._values.get("temperature") == 0
         for name in _TOKENS:
             value = self._values.get(name)
             if value is not None and type(value) is not int:

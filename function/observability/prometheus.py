@@ -12,7 +12,7 @@ from function.errors import CODE_OF_STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.exchange import Exchange
+    from function.exchange import Asked, Exchange
 
 # Seconds: those of Go's client library, and three below for small models.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -33,12 +33,15 @@ class Metrics:
             "zeroserve_requests_refused_total": {},
             "zeroserve_features_entities_total": {},
             "zeroserve_features_defaulted_total": {},
+            "zeroserve_upstream_tokens_total": {},
+            "zeroserve_upstream_failures_total": {},
         }
         self._resting: tuple[str, ...] | None = None  # tiers of entity features; None: there were no features yet
         self._histograms: dict[str, dict[tuple[tuple[str, str], ...], _Histogram]] = {
             "goserve_http_request_duration_seconds": {},
             "goserve_inference_duration_seconds": {},
             "zeroserve_features_duration_seconds": {},
+            "zeroserve_upstream_first_token_seconds": {},
         }
 
     def observe(self, exchange: Exchange) -> None:
@@ -58,9 +61,19 @@ class Metrics:
                 self._count("zeroserve_features_defaulted_total", (model,), exchange.features.defaults)
                 self._record("zeroserve_features_duration_seconds", (model,), exchange.phases["features"] / 1000)
                 self._resting = tuple(exchange.features.resting)
+            if exchange.upstream is not None:
+                self._observe_upstream(exchange.upstream, model, exchange.phases.get("upstream", 0.0) / 1000)
             if response.status >= 400 and exchange.inference:
                 error_type = CODE_OF_STATUS.get(response.status, "INTERNAL")
                 self._count("goserve_inference_errors_total", (model, ("error_type", error_type)))
+
+    def _observe_upstream(self, asked: Asked, model: tuple[str, str], seconds: float) -> None:
+        for kind in asked.failures:
+            self._count("zeroserve_upstream_failures_total", (model, ("kind", kind)))
+        if asked.target is not None:
+            self._record("zeroserve_upstream_first_token_seconds", (model,), seconds)
+        for kind, count in zip(("prompt", "completion"), asked.usage or (), strict=False):
+            self._count("zeroserve_upstream_tokens_total", (model, ("kind", kind)), count)
 
     def refused(self, reason: str) -> None:
         """One request or connection that a limit of the server turned away; docs/operations.md lists the reasons."""
@@ -100,6 +113,9 @@ _HELP = {
     "zeroserve_features_defaulted_total": "Values of entity features that were defaults.",
     "zeroserve_features_duration_seconds": "Time to look entity features up, in seconds.",
     "zeroserve_features_tier_resting": "1 while a store of entity features rests after failures.",
+    "zeroserve_upstream_tokens_total": "Tokens of prompts and answers, as upstreams count them.",
+    "zeroserve_upstream_failures_total": "Attempts to ask an upstream, and streams of one, that failed.",
+    "zeroserve_upstream_first_token_seconds": "From the call of an upstream to its first token, retries included.",
     "zeroserve_requests_refused_total": "Requests and connections turned away by a limit of the server.",
 }
 

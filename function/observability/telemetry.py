@@ -92,7 +92,7 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
         "artifact_family": exchange.family,
         "status": status,
         "bytes_in": exchange.bytes_in,
-        "bytes_out": len(exchange.response.body),
+        "bytes_out": len(exchange.response.body) or (exchange.upstream.size if exchange.upstream else 0),
         "cache": exchange.cache,
         "cold": exchange.cold,
         "init_type": settings.initialization_type if settings.function_name else "server",
@@ -102,6 +102,8 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
     fields |= {f"{name}_ms": round(value, 3) for name, value in phases.items()}
     if exchange.features is not None:
         fields["features"] = exchange.features.counts()
+    if exchange.upstream is not None:
+        fields["upstream"] = exchange.upstream.told()
     if status >= 400:
         fields["error_code"] = CODE_OF_STATUS.get(status, "INTERNAL")
     if exchange.response.error and (status >= 500 or (status >= 400 and exchange.record)):

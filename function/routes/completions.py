@@ -16,7 +16,7 @@ ON_THE_LOOP = 256 * 1024  # bytes; a longer body is read by a thread: 1 ms
 
 
 def complete(inference: Inference, exchange: Exchange, _parameters: dict[str, str]) -> Response:
-    """The upstream's answer; on a server an empty one, in whose place comes that to `exchange.upstream.call`."""
+    """An empty answer, in whose place comes that to `exchange.upstream.call`, once a transport has made the call."""
     request = exchange.request
     body = Completion(request.document or request.body)
     metadata = inference.metadata({"model": body.model})
@@ -26,21 +26,21 @@ def complete(inference: Inference, exchange: Exchange, _parameters: dict[str, st
     gateway = inference.gateway()
     path = request.path.removeprefix("/v1")
     exchange.upstream = Asked(gateway.call(exchange, metadata, path, body))
-    if inference.defers:
-        return Response(200, {}, b"")
-    from function.upstream.blocking import ask  # 1 ms; with http.client it would be 70
-
-    return ask(gateway, exchange)
+    return Response(200, {}, b"")
 
 
-def is_upstreams(inference: Inference, exchange: Exchange) -> bool:
-    """Whether the body, which may be none, names such a model: it is then asked without a thread."""
+def is_upstreams(inference: Inference, exchange: Exchange, *, stored: bool) -> bool:
+    """Whether the body, which may be none, names such a model, and no thread is needed to answer.
+
+    Where answers are `stored` one may be looked for, which waits for the shared tier.
+    """
     request = exchange.request
     if len(request.body) > ON_THE_LOOP or "content-encoding" in request.headers:
         return False
     try:
         body = Completion(request.body)
         request.document = body.root
-        return inference.metadata({"model": body.model}).upstream is not None
+        rule = inference.metadata({"model": body.model}).upstream
+        return rule is not None and not (stored and rule["cache"] and body.repeatable)
     except PredictError:
         return False  # a thread will tell of it

@@ -116,6 +116,8 @@ class AsgiApp:
             arrival.close()
         if exchange.upstream is not None and exchange.response.status == 200:
             exchange.response = await upstreams.ask(self._asker(), exchange, connection)
+            if exchange.cache_key:
+                await asyncio.to_thread(self._core.keep, exchange)
 
     def _asker(self) -> Loop:
         if self._upstreams is None:

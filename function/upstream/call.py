@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         """The caller's JSON."""
 
         stream: bool
+        repeatable: bool
 
         def rewritten(self, model: str, max_tokens: int) -> bytes: ...
 
@@ -40,6 +41,7 @@ class Call:
         "deadline",
         "failures",
         "path",
+        "repeatable",
         "request_id",
         "stream",
         "target",
@@ -49,6 +51,7 @@ class Call:
         self.path, self.body, self.stream, self.request_id = path, body, body.stream, request_id
         self._targets, self.target = targets, next(targets)
         self.deadline = deadline
+        self.repeatable = body.repeatable and self.target.cache  # its answer may be stored
         self.attempts = self._tries = 1
         self.failures: list[str] = []
 

@@ -83,9 +83,7 @@ class Server:
 
 
 @contextmanager
-def serving(
-    repository: Path, shortened: str = "", settings: Mapping[str, str] | None = None
-) -> Iterator[Server]:
+def serving(repository: Path, shortened: str = "", settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     with running(repository, shortened, {**VARIABLES, **(settings or {})}) as raw:
         yield Server(raw)
 

@@ -107,7 +107,8 @@ def test_an_answer_that_ends_with_the_connection(entry: Server | Lambda, there: 
 
 
 def test_what_the_caller_sent_is_passed_on(entry: Server | Lambda, there: Upstream) -> None:
-    body = b'{"messages":[{"role":"user","content":"1\\u00e9\\ud83d\\ude00"}], "model":\n"capped","max_tokens" : 70,"seed":1e2}'
+    messages = b'[{"role":"user","content":"1\\u00e9\\ud83d\\ude00"}]'
+    body = b'{"messages":%b, "model":\n"capped","max_tokens" : 70,"seed":1e2}' % messages
     assert entry.post(body).status == 200
     assert there.seen[-1].body == body.replace(b'"capped"', b'"capped-there"').replace(b": 70", b":5")
     entry.post(asks("capped", max_completion_tokens=3))
@@ -188,7 +189,12 @@ def test_what_stays_bad_is_told(entry: Server | Lambda, there: Upstream) -> None
         (Answer([b"<html>"], headers={"Content-Type": "text/html"}), "'text/html', not text/event-stream"),
         (Answer([b"{}"], headers=JSON), "'application/json', not text/event-stream"),
         (Answer([]), "no event came"),
-        (Answer(raw=b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"), "size"),
+        (
+            Answer(
+                raw=b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+            ),
+            "size",
+        ),
         (Answer([b""], 302, {"Location": "http://169.254.169.254/"}), "answered 302"),
     ],
     ids=["no HTTP", "a page", "JSON", "nothing", "chunks", "elsewhere"],
