@@ -58,7 +58,7 @@ def upstream(tokens: int) -> None:
                 connections[descriptor].send(HEAD)
                 slots[placed % SLOTS][descriptor] = tokens
                 placed += 1
-            else:
+            elif b'"messages"' in data:  # else it is a head whose body comes by itself
                 connections[descriptor].send(ANSWER)
         now = time.monotonic()
         while begun + tick * PERIOD_S / SLOTS <= now:
