@@ -7,6 +7,7 @@ from function.messages import error_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from function.events.streaming import Chunks
     from function.messages import Response
 
 # JSON writes these bytes as they are, the next as \n, and the others that ASCII has as \u001f. Of UTF-8's other
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
 _SHORT_ESCAPES = b'"\\\b\f\n\r\t'
 _PLAIN = bytes(set(range(32, 127)) - set(_SHORT_ESCAPES))
 _NOT_ASCII = bytes(range(128, 256))
+
+
+class StreamingAnswer:
+    """What a handler returns where its context says `streams`: the head as JSON, and the chunks that follow it.
+
+    Whoever takes it closes the chunks.
+    """
+
+    __slots__ = ("chunks", "head")
+
+    def __init__(self, head: bytes, chunks: Chunks) -> None:
+        self.head, self.chunks = head, chunks
 
 
 def carried(response: Response, limit: int) -> tuple[Response, str, bool]:
