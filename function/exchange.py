@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from function.messages import Request
 
     class InputObjects(Protocol):
-        """What keeps memory for objects that were read for the request."""
+        """What reads objects for the request, and keeps memory for them."""
 
+        def read(self, uri: str) -> bytes: ...
         def close(self) -> None: ...
 
 

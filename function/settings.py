@@ -35,11 +35,6 @@ def _number(name: str, meaning: str, default: int = 0) -> int:
     return Variable(name, str(default), meaning, _whole_number)  # type: ignore[return-value]
 
 
-def _choice(name: str, meaning: str, *choices: str) -> str:
-    """One of `choices`, the first by default."""
-    return Variable(name, choices[0], meaning, lambda name, text: _one_of(choices, name, text))  # type: ignore[return-value]
-
-
 def _switch(name: str, meaning: str, *, default: bool = False) -> bool:
     number = str(int(default))
     return Variable(name, number, meaning, lambda name, text: _whole_number(name, text) != 0)  # type: ignore[return-value]
@@ -49,13 +44,6 @@ def _whole_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise PredictError("UNAVAILABLE", f"the environment variable {name} must be a whole number, not {text!r}")
     return int(text)
-
-
-def _one_of(choices: tuple[str, ...], name: str, text: str) -> str:
-    if text not in choices:
-        message = f"the environment variable {name} must be {' or '.join(choices)}, not {text!r}"
-        raise PredictError("UNAVAILABLE", message)
-    return text
 
 
 class _Rows:
@@ -105,11 +93,8 @@ class Settings(_Rows):
     load_in_init = _number(
         "LOAD_IN_INIT", "1: MODEL_NAME begins to load when Lambda starts the function; 0: with a request", 1
     )
-    invoke_mode = _choice(
-        "INVOKE_MODE",
-        "the function URL's: RESPONSE_STREAM, its answers stream, or BUFFERED",
-        "BUFFERED",
-        "RESPONSE_STREAM",
+    invoke_mode = _text(
+        "INVOKE_MODE", "the function URL's; RESPONSE_STREAM: its answers stream, with our runtime client", "BUFFERED"
     )
     reference_buckets = _text(
         "REFERENCE_BUCKETS", "buckets, by commas, whose objects requests may name by s3://bucket/key; empty: none"
