@@ -50,8 +50,8 @@ def read_inputs(  # noqa: PLR0913, PLR0917  (where the bytes may be)
         given = (data is not None) + ("binary_data_size" in parameters) + ("uri" in parameters)
         if given != 1:
             raise invalid(
-                f"input {name!r} must have either 'data' or the parameter binary_data_size, or the parameter uri of "
-                f"an object of S3; it has {('neither', '', 'both', 'all')[given]}"
+                f"input {name!r} must have either 'data' or the parameter binary_data_size; it has "
+                f"{('neither', '', 'both', 'both')[given]} (uri, for an object of S3, takes the place of one)"
             )
         if data is not None:
             tensors[name] = read_array(name, datatype, shape, data, nullable=spec.nullable)

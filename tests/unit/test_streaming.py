@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,13 +78,42 @@ def test_a_late_first_chunk_of_a_body_still_leaves() -> None:
     chunks = streaming.Chunks(exchange)
     assert len(next(chunks)) == streaming._PIECE
     assert code_of(chunks) == "DEADLINE_EXCEEDED"
+    chunks.close()
 
 
-def test_the_alarm_is_off_and_as_before_after_each_chunk() -> None:
+def test_the_alarm_is_put_off_while_a_chunk_is_on_its_way() -> None:
+    exchange = exchange_of(itertools.repeat(b"a"))
+    exchange.deadline = time.perf_counter()
+    with closing(streaming.Chunks(exchange)) as chunks:
+        assert next(chunks) == b"a"
+        time.sleep(2 * streaming._GRACE)  # it comes in here
+        assert code_of(chunks) == "DEADLINE_EXCEEDED"
+
+
+def test_a_source_that_takes_the_alarm_for_its_own_failure_is_ended_after_that_chunk() -> None:
+    def stubborn() -> Iterator[bytes]:
+        while True:
+            try:
+                time.sleep(100)
+            except PredictError:
+                yield b"a"
+
+    exchange = exchange_of(stubborn())
+    exchange.deadline = time.perf_counter()
+    with closing(streaming.Chunks(exchange)) as chunks:
+        assert next(chunks) == b"a"
+        assert code_of(chunks) == "DEADLINE_EXCEEDED"
+
+
+def test_the_alarm_is_off_and_as_before_once_it_is_closed() -> None:
     before = signal.getsignal(signal.SIGALRM)
     exchange = exchange_of(iter([b"a"]))
     exchange.deadline = time.perf_counter() + 100
-    assert list(streaming.Chunks(exchange)) == [b"a"]
+    chunks = streaming.Chunks(exchange)
+    assert list(chunks) == [b"a"]
+    assert signal.getitimer(signal.ITIMER_REAL) > (0, 0)
+    chunks.close()
+    chunks.close()
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     assert signal.getsignal(signal.SIGALRM) == before
 

@@ -273,7 +273,7 @@ def test_a_streamed_answer_that_is_refused_ends_the_process(ours: Runtime, api: 
 def test_a_hundred_megabytes_pass_in_flat_memory(ours: Runtime, api: RuntimeApi) -> None:
     api.keeps_chunks = False
     api.events.put(event(steps(("large", 1 << 20), ("say", "a"))))
-    with ours.running(api, "streaming.handler", **STREAM) as process:
+    with ours.running(api, "streaming.handler", LOAD_IN_INIT="0", **STREAM) as process:  # nothing else grows
         api.wait_for(NEXT, 2)
         proc = Path(f"/proc/{process.process.pid}")
         before = memory(proc, "VmRSS")
