@@ -7,8 +7,16 @@ from function.messages import error_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.events.streaming import Chunks
+    from typing import Protocol
+
     from function.messages import Response
+
+    class Chunks(Protocol):
+        """What follows a head: `left` is the seconds until it has to have left, None for no limit."""
+
+        def __next__(self) -> bytes: ...
+        def left(self) -> float | None: ...
+        def close(self) -> None: ...
 
 # JSON writes these bytes as they are, the next as \n, and the others that ASCII has as \u001f. Of UTF-8's other
 # bytes each takes at most three, as \u00e9 in the Python runtimes before 3.12.
