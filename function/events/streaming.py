@@ -24,6 +24,7 @@ else:
 
 LIMIT = 200 * 1024 * 1024  # bytes that Lambda lets out by a stream
 _PIECE = 256 * 1024  # bytes of a body that is in memory as a whole
+_YIELD = 0.1  # seconds past the exchange's deadline, in which a source that knows it may end in its own form
 _GRACE = 0.05  # seconds that there are whatever the deadline
 
 
@@ -68,7 +69,7 @@ class Chunks:
 
     def _wait(self) -> bytes:
         exchange, chunk = self._exchange, b""
-        if exchange.bytes_out and exchange.deadline is not None and time.perf_counter() > exchange.deadline:
+        if exchange.bytes_out and exchange.deadline is not None and time.perf_counter() > exchange.deadline + _YIELD:
             raise _late()
         self._alarm.waiting = True
         try:
@@ -85,7 +86,7 @@ class Chunks:
     def left(self) -> float | None:
         """Seconds until the deadline, at least a moment; None without one."""
         deadline = self._exchange.deadline
-        return None if deadline is None else max(deadline - time.perf_counter(), _GRACE)
+        return None if deadline is None else max(deadline + _YIELD - time.perf_counter(), _GRACE)
 
     def close(self) -> None:
         """Closes what the chunks come from, and with `settings` tells the log how it ended."""

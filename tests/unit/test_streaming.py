@@ -83,7 +83,7 @@ def test_a_late_first_chunk_of_a_body_still_leaves() -> None:
 
 def test_the_alarm_is_put_off_while_a_chunk_is_on_its_way() -> None:
     exchange = exchange_of(itertools.repeat(b"a"))
-    exchange.deadline = time.perf_counter()
+    exchange.deadline = time.perf_counter() - streaming._YIELD
     with closing(streaming.Chunks(exchange)) as chunks:
         assert next(chunks) == b"a"
         time.sleep(2 * streaming._GRACE)  # it comes in here
@@ -99,7 +99,7 @@ def test_a_source_that_takes_the_alarm_for_its_own_failure_is_ended_after_that_c
                 yield b"a"
 
     exchange = exchange_of(stubborn())
-    exchange.deadline = time.perf_counter()
+    exchange.deadline = time.perf_counter() - streaming._YIELD
     with closing(streaming.Chunks(exchange)) as chunks:
         assert next(chunks) == b"a"
         assert code_of(chunks) == "DEADLINE_EXCEEDED"
