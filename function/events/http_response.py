@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         def left(self) -> float | None: ...
         def close(self) -> None: ...
 
+
 # JSON writes these bytes as they are, the next as \n, and the others that ASCII has as \u001f. Of UTF-8's other
 # bytes each takes at most three, as \u00e9 in the Python runtimes before 3.12.
 _SHORT_ESCAPES = b'"\\\b\f\n\r\t'
