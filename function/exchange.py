@@ -9,9 +9,17 @@ from function.messages import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
+    from function.asked import Asked
     from function.messages import Request
+
+    class InputObjects(Protocol):
+        """What reads objects for the request, and keeps memory for them."""
+
+        def read(self, uri: str) -> bytes: ...
+        def close(self) -> None: ...
+
 
 _RESERVE_S = 0.5  # of an invocation, for the answer to leave
 _LONGEST_ID = 128  # characters of a request id that the caller sent
@@ -25,12 +33,14 @@ class Exchange:
     matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
     `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
     `features` what was looked up, `upstream` who was asked instead of a model here, `bytes_in` the length of the body
-    as it came, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
+    as it came, `bytes_out` what has left of an answer that streams, `objects` what the request has read by reference,
+    `deadline` when Lambda ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
         "_trace",
         "bytes_in",
+        "bytes_out",
         "cache",
         "cache_key",
         "cold",
@@ -39,6 +49,7 @@ class Exchange:
         "features",
         "inference",
         "model",
+        "objects",
         "phases",
         "record",
         "request",
@@ -76,7 +87,8 @@ class Exchange:
         self.features: LookedUp | None = None
         self.upstream: Asked | None = None
         self.cache_key: str | None = None
-        self.bytes_in = 0
+        self.bytes_in = self.bytes_out = 0
+        self.objects: InputObjects | None = None
         self.route, self.inference = "", False
 
     def ends_with(self, context: object) -> None:
@@ -136,29 +148,6 @@ class LookedUp:
     def note(self, row: int, view: str, status: str, columns: list[str]) -> None:
         self.defaulted.append({"row": row, "view": view, "status": status, "columns": columns})
         self.defaults += len(columns)
-
-
-class Asked:
-    """What the log and the metrics tell of a call to an upstream.
-
-    `call`: what is still to be asked, and by whom the request was begun. `target`: the model here that answered;
-    `failures`: the kinds of failed attempts before, and of what ended a stream; `usage`: tokens of prompt and answer.
-    """
-
-    __slots__ = ("call", "failures", "size", "target", "usage")
-
-    def __init__(self, call: Any) -> None:
-        self.call = call
-        self.target: str | None = None
-        self.failures: list[str] = []
-        self.usage: tuple[int, int] | None = None
-        self.size = 0  # bytes of a stream
-
-    def told(self) -> dict[str, Any]:
-        """What the log tells: no key, no prompt, no answer."""
-        counts = zip(("prompt_tokens", "completion_tokens"), self.usage or (), strict=False)
-        found = {"target": self.target, "attempts": self.call.attempts, "failures": self.failures, **dict(counts)}
-        return {name: value for name, value in found.items() if value}
 
 
 class Phase:

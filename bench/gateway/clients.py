@@ -119,7 +119,12 @@ async def measured(name: str, port: int) -> dict[str, Any]:
     await asyncio.sleep(0)
     with open("/proc/self/status", encoding="ascii") as status:
         resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
-    return {"client": name, "us_token": round(a_token * 1e6, 1), "us_call": round(a_call * 1e6), "mb": round(resident, 1)}
+    return {
+        "client": name,
+        "us_token": round(a_token * 1e6, 1),
+        "us_call": round(a_call * 1e6),
+        "mb": round(resident, 1),
+    }
 
 
 def main() -> None:

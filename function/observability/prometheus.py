@@ -12,7 +12,8 @@ from function.errors import CODE_OF_STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.exchange import Asked, Exchange
+    from function.asked import Asked
+    from function.exchange import Exchange
 
 # Seconds: those of Go's client library, and three below for small models.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

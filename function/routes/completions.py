@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from function.asked import Asked
 from function.codecs.completion import Completion
 from function.errors import PredictError, invalid
-from function.exchange import Asked
 from function.messages import Response
 
 TYPE_CHECKING = False

@@ -89,7 +89,7 @@ class AsgiApp:
         if response.chunks is not None:
             try:
                 await send({"type": "http.response.start", "status": response.status, "headers": raw})
-                await upstreams.write(response, send, connection)
+                await upstreams.write(exchange, send, connection)
             finally:
                 self._told(exchange)
             return

@@ -37,11 +37,11 @@ async def ask(loop: Loop, exchange: Exchange, connection: Connection | None) -> 
             connection.on_lost = None
 
 
-async def write(response: Response, send: Send, connection: Connection | None) -> None:
-    """The pieces of `response`, whose head was sent."""
+async def write(exchange: Exchange, send: Send, connection: Connection | None) -> None:
+    """The pieces of the response, whose head was sent."""
     from function.upstream.stream import Stream  # only where something streams
 
-    chunks: Any = response.chunks
+    chunks: Any = exchange.response.chunks
     if isinstance(chunks, Stream):
         try:
             if connection is None:
@@ -55,8 +55,10 @@ async def write(response: Response, send: Send, connection: Connection | None) -
                 await chunks.pipe(connection)
         finally:
             chunks.abort()
+            exchange.bytes_out = chunks.reply.size()
     else:
         async for piece in _pieces(chunks):
+            exchange.bytes_out += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from function.exchange import Asked, Exchange
+    from function.asked import Asked
+    from function.exchange import Exchange
     from function.messages import Response
     from function.upstream.call import Call
     from function.upstream.gateway import Gateway
@@ -60,7 +61,7 @@ def _attempt(gateway: Gateway, call: Call, asked: Asked) -> Response:
             response.chunks = _pieces(target, wire, reply, first, asked)
             held = False
         else:
-            asked.usage, asked.size = reply.usage(), reply.size()
+            asked.usage = reply.usage()
             _keep(target, wire, reply)
         return response
     finally:
@@ -111,7 +112,7 @@ def _pieces(target: Target, wire: socket.socket, reply: Reply, piece: bytes, ask
         asked.failures.append("client")
         raise
     finally:
-        asked.usage, asked.size = reply.usage(), reply.size()
+        asked.usage = reply.usage()
         give_back(target)
         if not any(wire is each for each in _kept[target.address]):
             wire.close()

@@ -11,7 +11,8 @@ from function.upstream.wires import Wires
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from function.exchange import Asked, Exchange
+    from function.asked import Asked
+    from function.exchange import Exchange
     from function.messages import Response
     from function.upstream.call import Call
     from function.upstream.gateway import Gateway
@@ -86,7 +87,7 @@ class Loop:
     def _finished(self, stream: Stream, target: Target, asked: Asked) -> None:
         self._open.discard(stream)
         reply, wire = stream.reply, stream.wire
-        asked.usage, asked.size = reply.usage(), reply.size()
+        asked.usage = reply.usage()
         if stream.failure is None and reply.reader.reusable:
             self._wires.keep(target, wire)
         else:

@@ -83,7 +83,9 @@ def test_a_chat_that_streams(client: openai.OpenAI) -> None:
 
 def test_the_bytes_of_a_stream(client: openai.OpenAI) -> None:
     with client.chat.completions.with_streaming_response.create(
-        model="chat", messages=SAID, stream=True  # type: ignore[arg-type]
+        model="chat",
+        messages=SAID,
+        stream=True,  # type: ignore[arg-type]
     ) as response:
         assert response.read() == b"".join(TALK)
 
@@ -155,7 +157,8 @@ def test_errors_are_its_exceptions(client: openai.OpenAI, there: Upstream) -> No
 
 
 @pytest.mark.parametrize(
-    "bad", [Answer(TALK[:2], cut=True), Answer([*TALK[:2], chunk("half")[:30]], cut=True), Answer(list(TALK), waits_at=2)]
+    "bad",
+    [Answer(TALK[:2], cut=True), Answer([*TALK[:2], chunk("half")[:30]], cut=True), Answer(list(TALK), waits_at=2)],
 )
 def test_what_ends_a_stream_is_raised(client: openai.OpenAI, there: Upstream, bad: Answer) -> None:
     there.answer = lambda _seen: bad
