@@ -203,6 +203,32 @@ def test_a_new_processing_py_takes_effect_when_the_model_is_prepared(tmp_path: P
     assert ask(new_client(tmp_path, "hooked"), "hooked", [1, 2]).json == {"predictions": [2]}
 
 
+NAMES = """from pathlib import Path
+NAMES = Path(__file__).with_name("names.txt").read_text().split()
+def postprocess(o): return NAMES[int(o["total"].tolist()[0])]
+"""
+FILES = '[processing]\nfiles = ["names.txt"]\n'
+
+
+def test_files_that_it_reads_lie_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "names.txt").write_text("none one two three")
+    folder = add(tmp_path / "named", sums(), processing=NAMES, extra=FILES)
+    assert ask(new_client(tmp_path, "named"), "named", [1, 2]).json == {"predictions": ["three"]}
+    (folder / "names.txt").write_text("zero one two drei")
+    prepare_here(folder)
+    assert ask(new_client(tmp_path, "named"), "named", [1, 2]).json == {"predictions": ["drei"]}
+    (folder / "names.txt").unlink()
+    with pytest.raises(ManifestError, match=r"\[processing\] files: .*names.txt is missing; put it there"):
+        prepare_here(folder)
+
+
+@pytest.mark.parametrize("name", ["../names.txt", ".names.txt", "portable", "model.json", ""])
+def test_files_are_of_the_models_own_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ManifestError, match=r"\[processing\] files has .*; files of this folder are expected"):
+        add(tmp_path / "named", sums(), processing=NAMES, extra=FILES.replace("names.txt", name))
+
+
 def test_processing_without_its_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"\[processing\] is there, and .*processing.py is not"):
         add(tmp_path / "hooked", sums(), extra="[processing]\ntimeout_s = 1\n")

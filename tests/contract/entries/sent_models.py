@@ -108,7 +108,7 @@ def add(
     processing: str = "",
 ) -> Path:
     """A prepared model folder whose model.toml begins with `top` and ends in `extra`."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if "[text]" in extra:
         tiny_text.tokenizer().save(str(folder / "tokenizer.json"))
     if processing:
