@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 from dataclasses import dataclass
@@ -66,6 +67,9 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
     """The request that a body is, by what it begins with and which members it has."""
     name = quote(model.name, safe="")
     if body.startswith(_PICTURES) or any(brand in body[:16] for brand in _HEIC):
+        if model.processing and not model.image:
+            instance = {"b64": base64.b64encode(body).decode()}
+            return Call(f"/v1/models/{name}:predict", json.dumps({"instances": [instance]}).encode(), JSON)
         return Call(f"/v1/models/{name}/classify", body, "application/octet-stream")
     if source.endswith(".csv"):
         return Call(f"/v1/models/{name}:predict", body, "text/csv")
