@@ -67,10 +67,7 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
     """The request that a body is, by what it begins with and which members it has."""
     name = quote(model.name, safe="")
     if body.startswith(_PICTURES) or any(brand in body[:16] for brand in _HEIC):
-        if model.processing and not model.image:
-            instance = {"b64": base64.b64encode(body).decode()}
-            return Call(f"/v1/models/{name}:predict", json.dumps({"instances": [instance]}).encode(), JSON)
-        return Call(f"/v1/models/{name}/classify", body, "application/octet-stream")
+        return _picture(model, name, body)
     if source.endswith(".csv"):
         return Call(f"/v1/models/{name}:predict", body, "text/csv")
     try:
@@ -87,6 +84,13 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
     if isinstance(inputs, list) and inputs and all(isinstance(each, dict) for each in inputs):
         return Call(f"/v2/models/{name}/infer", body, JSON)
     return Call(f"/v1/models/{name}/{'classify' if 'image' in document else 'infer'}", body, JSON)
+
+
+def _picture(model: Manifest, name: str, body: bytes) -> Call:
+    if model.processing and not model.image:  # its own code reads them
+        instance = {"b64": base64.b64encode(body).decode()}
+        return Call(f"/v1/models/{name}:predict", json.dumps({"instances": [instance]}).encode(), JSON)
+    return Call(f"/v1/models/{name}/classify", body, "application/octet-stream")
 
 
 def curl_lines(model: Manifest, url: str) -> list[str]:

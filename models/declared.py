@@ -95,8 +95,8 @@ class Processing:
         for name in self.files:
             if not re.fullmatch(r"[^./][^/]*\.[^/]+", name) or name in _TAKEN:
                 raise TableError(
-                    f"[processing] files has {name!r}; files of this folder are expected, such as characters.txt, other "
-                    f"than {', '.join(_TAKEN)}"
+                    f"[processing] files has {name!r}; files of this folder are expected, such as characters.txt, not "
+                    f"{', '.join(_TAKEN)}"
                 )
 
 

@@ -51,7 +51,7 @@ class Request(Payload):
 def bench(model: Manifest, call: Call, runs: int, names: Sequence[str] = SYSTEMS) -> tuple[dict[str, Any], bytes]:
     """A document as a result file has it, and the answer. WrongAnswerError; what layer.package.build raises."""
     document: dict[str, Any] = {"machine": machine.machine(), "versions": machine.versions(), "runs": runs}
-    request = Request(f"POST {call.path}", call.path, {"content-type": call.media_type}, call.body, [])
+    request = Request("request", call.path, {"content-type": call.media_type}, call.body, [])
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         systems: list[System] = []
@@ -80,13 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model = manifest.read(manifest.folder_of(options.model))
         if not (model.prepared / "model.json").is_file():
-            raise ManifestError(f"{model.name} is not prepared; run: zeroserve prepare {options.model}")  # noqa: TRY301
+            raise ManifestError(f"{model.name} is not prepared; run: zeroserve prepare {options.model}")
         call = requests.given(model, options.request) if options.request else requests.recorded(model)
         document, answer = bench(model, call, options.runs, options.systems)
     except (ManifestError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(call.body):,} bytes sent, answered: {answer[:200].decode(errors='replace')}")
+    print(f"{len(call.body):,} bytes sent to {call.path}, answered: {answer[:200].decode(errors='replace')}")
     print(summary.table(document))
     return 0
 
