@@ -362,7 +362,7 @@ def test_warming_takes_the_examples_value(tmp_path: Path, monkeypatch: pytest.Mo
     """Zeros would be another branch of the graph, or none at all, and ORT would fill the log with its refusal."""
     node = helper.make_node("Reshape", ["x", "sizes"], ["y"])
     inputs = [("x", TensorProto.FLOAT, [4]), ("sizes", TensorProto.INT64, [1])]
-    graph = support.make_model([node], inputs, [("y", TensorProto.FLOAT, [None])])
+    graph = support.make_model([node], inputs, [("y", TensorProto.FLOAT, ["n"])])
     extra = "[example]\nsizes = { shape = [1], value = -1 }\n"
     support.prepare_here(support.write_folder(tmp_path / "flat", graph, extra))
     model = models_of(tmp_path).get("flat")
