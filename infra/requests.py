@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shlex
 from dataclasses import dataclass
@@ -87,10 +86,8 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
 
 
 def _picture(model: Manifest, name: str, body: bytes) -> Call:
-    if model.processing and not model.image:  # its own code reads them
-        instance = {"b64": base64.b64encode(body).decode()}
-        return Call(f"/v1/models/{name}:predict", json.dumps({"instances": [instance]}).encode(), JSON)
-    return Call(f"/v1/models/{name}/classify", body, "application/octet-stream")
+    route = ":predict" if model.processing and not model.image else "/classify"  # :predict: its own code reads it
+    return Call(f"/v1/models/{name}{route}", body, "application/octet-stream")
 
 
 def curl_lines(model: Manifest, url: str) -> list[str]:

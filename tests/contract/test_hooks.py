@@ -32,6 +32,7 @@ CODE = {
     "turned": "import numpy as np\ndef preprocess(i): return {'x': np.asfortranarray(np.array(i, np.float32))}",
     "after": "def postprocess(o): return [o['total'].tolist()[0], list(o['x2'].shape), o['x2'].datatype]",
     "bytes": "def preprocess(i): return {'x': [[len(i['raw']), i['raw'][0]]]}",
+    "raw": "def preprocess(i):\n    assert type(i) is bytes\n    return {'x': [[len(i), i[0]]]}",
     "raises": "def preprocess(i):\n    secret = 1\n    return {'x': [[1 / 0, secret]]}",
     "import": "import no_such_package_anywhere",
     "neither": "x = 1",
@@ -80,6 +81,14 @@ def test_what_it_gives(client: Client, model: str, instances: list[object], expe
     answer = ask(client, model, *instances)
     assert answer.status == 200, answer.body
     assert answer.json == {"predictions": expected}
+
+
+@pytest.mark.parametrize("kind", ["image/png", "Audio/WAV; rate=16000", "video/mp4", "application/octet-stream"])
+def test_a_body_that_is_no_json_is_one_instance(client: Client, kind: str) -> None:
+    answer = client.post("/v1/models/raw:predict", b"\x07\xff{", {"Content-Type": kind})
+    assert (answer.status, answer.json) == (200, {"predictions": [{"x2": [6.0, 14.0], "total": 10.0}]})
+    answer = client.post("/v1/models/raw:predict", b"\x07\xff{", {"Content-Type": "application/json"})
+    assert answer.status == 400
 
 
 @pytest.mark.parametrize(

@@ -182,8 +182,7 @@ def test_a_picture_is_an_instance_where_the_models_own_code_reads_it(tmp_path: P
     (tmp_path / "read" / "processing.py").write_text("def preprocess(instance): return {}")
     model = support.write_folder(tmp_path / "read", support.doubling())
     call = requests.call(model, b"\x89PNG..", "x")
-    assert (call.path, call.media_type) == ("/v1/models/read:predict", requests.JSON)
-    assert json.loads(call.body) == {"instances": [{"b64": "iVBORy4u"}]}
+    assert call == requests.Call("/v1/models/read:predict", b"\x89PNG..", "application/octet-stream")
 
 
 def test_bodies_that_are_none(tmp_path: Path) -> None:

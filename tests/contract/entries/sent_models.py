@@ -55,6 +55,8 @@ class Refused(Exception):
     status = 400
 
 def preprocess(instance):
+    if isinstance(instance, bytes):
+        instance = {"a": len(instance), "raw": instance}
     try:
         return {"x": [[float(instance["a"]), len(instance.get("raw", b""))]]}
     except Exception as error:
