@@ -101,12 +101,12 @@ class Join:
 def believed(view: View, outcome: Outcome, now: float) -> tuple[Row | None, str]:
     """The row that counts, None for the view's defaults, and its status; PredictError as `Join.columns`."""
     row = outcome.row
-    if outcome.source in (FAILED, LAST):
-        if view.on_error == "unavailable":
-            message = f"no store answered for view {view.name!r}; ask again, or set on_error to another policy"
-            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
-        if row is None or view.on_error != LAST:
-            return None, "UNAVAILABLE"
+    if view.on_error == "unavailable" and (outcome.source in (FAILED, LAST) or (row and row.unreadable)):
+        what = "what is stored cannot be read" if outcome.source not in (FAILED, LAST) else "no store answered"
+        message = f"{what} for view {view.name!r}; ask again, or set on_error to another policy"
+        raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
+    if outcome.source in (FAILED, LAST) and (row is None or view.on_error != LAST):
+        return None, "UNAVAILABLE"
     if row is None or row.missing():
         return None, "NOT_FOUND"
     if view.ttl and row.event_time < now - view.ttl:
@@ -125,13 +125,21 @@ def _fill(view: View, outcomes: Sequence[Outcome], found: dict[str, Any], told: 
                 values.append(column.default)
             told.note(index, view.name, status, names)
             continue
-        gaps = []
+        gaps: list[str] = []
+        unreadable: list[str] = []
         for column, values in places:
-            value = row.values.get(column.name)
+            name = column.name
+            value = row.values.get(name)
             if not column.holds(value):
-                value = column.default
-                gaps.append(column.name)
+                value = row.unreadable.get(name) if view.on_error == LAST else None
+                if not column.holds(value):
+                    value = column.default
+                    (unreadable if name in row.unreadable else gaps).append(name)
+                else:
+                    status = "LAST_KNOWN"
             values.append(value)
         if gaps or status != "PRESENT":
             told.note(index, view.name, status if status != "PRESENT" else "NULL_VALUE", gaps)
+        if unreadable:
+            told.note(index, view.name, "UNAVAILABLE", unreadable)
     found.update(zip(names, lists, strict=True))

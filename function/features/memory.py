@@ -39,14 +39,14 @@ class Memory:
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`capacity` in bytes, estimated."""
         self._capacity, self._clock = capacity, clock
-        self._entries: OrderedDict[tuple[str, str, bytes], Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, bytes], Entry] = OrderedDict()
         self._lock = threading.Lock()
         self.used = 0  # bytes
 
     def get(self, view: View, key: bytes) -> tuple[Entry, float] | None:
         """The entry and its age in seconds, however old; None where there is none."""
         with self._lock:
-            entry = self._entries.get(place := (view.project, view.name, key))
+            entry = self._entries.get(place := (view.scope, key))
             if entry is None:
                 return None
             self._entries.move_to_end(place)
@@ -57,7 +57,7 @@ class Memory:
         entry = Entry(row, self._clock())
         entry.size += len(key)
         with self._lock:
-            place = (view.project, view.name, key)
+            place = (view.scope, key)
             if old := self._entries.pop(place, None):
                 self.used -= old.size
             if entry.size > self._capacity:

@@ -79,7 +79,7 @@ def _column(view: View, name: str, outcomes: list[Outcome], unknown: str, *, ful
         if row is None or row.missing():
             column.add(None, unknown, 0.0)
         elif name not in row.values:
-            column.add(None, "NOT_FOUND", 0.0)
+            column.add(None, "INVALID" if name in row.unreadable else "NOT_FOUND", row.event_time)
         else:
             status = "OUTSIDE_MAX_AGE" if view.ttl and row.event_time < oldest else "PRESENT"
             column.add(row.values[name], status, row.event_time)
