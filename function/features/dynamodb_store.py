@@ -61,8 +61,9 @@ class DynamoDbStore:
         return [_row(view, items.get(place)) for (view, _), place in zip(wanted, places, strict=True)]
 
     def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
-        """Stores the rows as Feast's writer does; raises as `read` does."""
-        left = [(_table(view), {"PutRequest": {"Item": _item(view, key, row)}}) for view, key, row in rows]
+        """Stores the rows as Feast's writer does, of two of an entity the last one; raises as `read` does."""
+        last = {(_table(view), key): (view, row) for view, key, row in rows}  # DynamoDB takes no item twice in a call
+        left = [(table, {"PutRequest": {"Item": _item(view, key, row)}}) for (table, key), (view, row) in last.items()]
         in_vain = 0
         while left:
             batch, left = left[:_WRITE_AT_ONCE], left[_WRITE_AT_ONCE:]

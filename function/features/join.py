@@ -60,16 +60,20 @@ class Join:
 
         from function.features import embedded
 
-        count = 0
+        count, needed, dropped = 0, 0, self._memory.dropped
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 for key, row in embedded.rows(view, file, time.time()):
-                    self._memory.put(view, key, row)
+                    needed += self._memory.put(view, key, row)
                     count += 1
         except (OSError, LookupError, ValueError, csv.Error, PredictError) as error:
             # No text of the error's: it may quote a value.
             message = f"{view.file} of view {view.name!r} cannot be read after {count} rows ({type(error).__name__})"
             raise PredictError("UNAVAILABLE", f"{message}; mend the file and prepare the model again") from error
+        if self._memory.dropped > dropped:  # those that are gone would be answered as if nobody knew them
+            message = f"the {count} rows of {view.file} take {needed} bytes, for which FEATURES_CACHE_BYTES has no room"
+            mend = "set it to as many, or load them into a store by `zeroserve features load` and set FEATURES_URL"
+            raise PredictError("UNAVAILABLE", f"{message}; {mend}")
 
     def unknown_status(self) -> str:
         """What Feast says of an entity that its store does not have: Redis cannot tell it from nulls."""
