@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from function.codecs import feast
+from function.codecs.values import shown
 from function.errors import PredictError, invalid
 from function.exchange import LookedUp
 from function.features.join import FAILED
@@ -89,12 +90,17 @@ def _column(view: View, name: str, outcomes: list[Outcome], unknown: str, *, ful
 def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
     """Writes whole rows of a view to the nearest store, then to this process's memory.
 
-    PredictError: NOT_FOUND without the key or for an unknown view, UNAVAILABLE where the store takes nothing.
+    A record of SQS or Kinesis needs no key, but the setting. PredictError: NOT_FOUND without either or for an unknown
+    view, UNAVAILABLE where the store takes nothing.
     """
-    check_key(inference, exchange, "POST /v1/features/{view}")
+    if exchange.record is None:
+        check_key(inference, exchange, "POST /v1/features/{view}")
+    elif not inference.settings.features_from_records:
+        raise PredictError("NOT_FOUND", "records may not write features here; set FEATURES_FROM_RECORDS=1 to let them")
     view = _view(_views(inference), parameters["view"])
     with exchange.phase("features"), LIMITS.hold(8 * len(exchange.request.body), "these rows", "send fewer at a time"):
-        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view)]
+        show = shown if exchange.record is None else _hidden
+        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view, show)]
         try:
             inference.join().lookup.write(rows)
         except PredictError:
@@ -104,6 +110,11 @@ def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
             message = f"the store did not take the rows ({type(error).__name__}); send them again"
             raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"}) from error
     return json_response(200, {"view": view.name, "rows": len(rows)})
+
+
+def _hidden(_value: object) -> str:
+    """What is said of a record's value: nobody is told of a record but the log, which has no values."""
+    return "something else"
 
 
 def _views_of(inference: Inference, model: str) -> list[View]:
