@@ -24,8 +24,8 @@ class Exchange:
     `source` is http, direct, s3, sqs or kinesis, `record` the name of the latter three's record. `route` is the pattern
     that matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its
     artifact's, `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under
-    `cache_key`, `features` what was looked up, `bytes_in` the length of the body as it came, `deadline` when Lambda ends
-    the invocation, by `time.perf_counter`.
+    `cache_key`, `features` what was looked up, `bytes_in` the length of the body as it came, `deadline` when Lambda
+    ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
