@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from function.codecs import feast
 from function.codecs.values import shown
 from function.errors import PredictError, invalid
@@ -60,8 +62,11 @@ def _looked_up(
     count, join = len(wanted), inference.join()
     rows = [dict(zip(wanted.entities, row, strict=True)) for row in zip(*wanted.entities.values(), strict=True)]
     outcomes = join.lookup.rows([(view, view.entity_key(row)) for view in views for row in rows])
+    now = time.time()
     for outcome in outcomes:
         told.found(outcome.source)
+        if outcome.row:
+            told.served(outcome.row.event_time, now)
     told.resting = join.lookup.resting()
     if FAILED in told.sources:
         raise PredictError("UNAVAILABLE", "no store of features answered; ask again", {"Retry-After": "1"})
@@ -72,8 +77,6 @@ def _looked_up(
 
 
 def _column(view: View, name: str, outcomes: list[Outcome], unknown: str, *, full: bool) -> feast.Column:
-    import time
-
     column, oldest = feast.Column(f"{view.name}__{name}" if full else name), time.time() - view.ttl
     for outcome in outcomes:
         row = outcome.row
