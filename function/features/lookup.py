@@ -179,7 +179,8 @@ class Lookup:
                     self._memory.put(flight.view, flight.key, row)
                     flight.outcome = Outcome(row, tier.name)
                     flight.done.set()
-                    rows_found.append((flight.view, flight.key, row))
+                    if not row.unreadable:  # in a nearer store the gap would be a null, and stay when it is mended
+                        rows_found.append((flight.view, flight.key, row))
             left = [flight for flight in left if not flight.done.is_set()]
             if not left:
                 return
