@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from function.codecs import feast
+from function.codecs.values import shown
 from function.errors import PredictError, invalid
 from function.exchange import LookedUp
 from function.features.join import FAILED
@@ -59,8 +62,11 @@ def _looked_up(
     count, join = len(wanted), inference.join()
     rows = [dict(zip(wanted.entities, row, strict=True)) for row in zip(*wanted.entities.values(), strict=True)]
     outcomes = join.lookup.rows([(view, view.entity_key(row)) for view in views for row in rows])
+    now = time.time()
     for outcome in outcomes:
         told.found(outcome.source)
+        if outcome.row:
+            told.served(outcome.row.event_time, now)
     told.resting = join.lookup.resting()
     if FAILED in told.sources:
         raise PredictError("UNAVAILABLE", "no store of features answered; ask again", {"Retry-After": "1"})
@@ -71,15 +77,13 @@ def _looked_up(
 
 
 def _column(view: View, name: str, outcomes: list[Outcome], unknown: str, *, full: bool) -> feast.Column:
-    import time
-
     column, oldest = feast.Column(f"{view.name}__{name}" if full else name), time.time() - view.ttl
     for outcome in outcomes:
         row = outcome.row
         if row is None or row.missing():
             column.add(None, unknown, 0.0)
         elif name not in row.values:
-            column.add(None, "NOT_FOUND", 0.0)
+            column.add(None, "INVALID" if name in row.unreadable else "NOT_FOUND", row.event_time)
         else:
             status = "OUTSIDE_MAX_AGE" if view.ttl and row.event_time < oldest else "PRESENT"
             column.add(row.values[name], status, row.event_time)
@@ -89,12 +93,17 @@ def _column(view: View, name: str, outcomes: list[Outcome], unknown: str, *, ful
 def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
     """Writes whole rows of a view to the nearest store, then to this process's memory.
 
-    PredictError: NOT_FOUND without the key or for an unknown view, UNAVAILABLE where the store takes nothing.
+    A record of SQS or Kinesis needs no key, but the setting. PredictError: NOT_FOUND without either or for an unknown
+    view, UNAVAILABLE where the store takes nothing.
     """
-    check_key(inference, exchange, "POST /v1/features/{view}")
+    if exchange.record is None:
+        check_key(inference, exchange, "POST /v1/features/{view}")
+    elif not inference.settings.features_from_records:
+        raise PredictError("NOT_FOUND", "records may not write features here; set FEATURES_FROM_RECORDS=1 to let them")
     view = _view(_views(inference), parameters["view"])
     with exchange.phase("features"), LIMITS.hold(8 * len(exchange.request.body), "these rows", "send fewer at a time"):
-        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view)]
+        show = shown if exchange.record is None else _hidden
+        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view, show)]
         try:
             inference.join().lookup.write(rows)
         except PredictError:
@@ -104,6 +113,11 @@ def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
             message = f"the store did not take the rows ({type(error).__name__}); send them again"
             raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"}) from error
     return json_response(200, {"view": view.name, "rows": len(rows)})
+
+
+def _hidden(_value: object) -> str:
+    """What is said of a record's value: nobody is told of a record but the log, which has no values."""
+    return "something else"
 
 
 def _views_of(inference: Inference, model: str) -> list[View]:

@@ -54,10 +54,10 @@ class Store:
         self.rows.update((key, row) for _, key, row in rows)
 
 
-def view(max_age: float = 60) -> View:
+def view(max_age: float = 60, *names: str) -> View:
     document: dict[str, Any] = {"view": "card_stats", "project": "fraud", "max_age": max_age}
     document["entity"] = [{"name": "card_id", "datatype": "BYTES"}]
-    document["columns"] = [{"name": "mean", "datatype": "FP32"}]
+    document["columns"] = [{"name": name, "datatype": "FP32"} for name in names or ["mean"]]
     return View(document)
 
 
@@ -94,6 +94,19 @@ def test_what_the_database_gave_is_written_up() -> None:
             break
         threading.Event().wait(0.01)
     assert near.rows[b"a"].values == {"mean": 1}
+
+
+def test_a_row_that_cannot_be_read_whole_is_not_written_up() -> None:
+    near, far = Store(), Store({b"a": Row(1.0, {}, {"mean": None}), b"b": row(2)})
+    tiers = lookup(near, far)
+    (damaged, _) = tiers.rows([(view(), b"a"), (view(), b"b")])
+    assert damaged.row
+    assert (damaged.source, list(damaged.row.unreadable)) == ("database", ["mean"])
+    for _ in range(1000):
+        if b"b" in near.rows:
+            break
+        threading.Event().wait(0.01)
+    assert list(near.rows) == [b"b"]
 
 
 def test_a_thousand_requests_for_one_cold_key_are_one_read() -> None:
@@ -246,3 +259,12 @@ def test_a_view_without_an_age_is_not_read_again_for_a_request_that_came_too_lat
     assert tiers._flight(view(0), b"a", opened).outcome.source == "memory"
     assert not opened.flights
     assert len(store.reads) == 1
+
+
+def test_two_models_may_name_different_columns_of_one_view() -> None:
+    """A row in memory has the columns of whoever asked for it."""
+    store = Store({b"a": row(1)})
+    tiers = lookup(store)
+    assert seen(tiers, b"a") == [(1, "store")]
+    assert seen(tiers, b"a", of=view(60, "mean", "total")) == [(1, "store")]
+    assert seen(tiers, b"a", of=view(60, "mean", "total")) == [(1, "memory")]
