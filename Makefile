@@ -158,6 +158,8 @@ lock: ## resolve the requirement files anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/feast.in -o requirements/feast.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/boosting.in -c requirements/dev.txt -o requirements/boosting.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/torch.in -o requirements/torch.txt
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .cache dist build models/*/prepared function/native/*.so
