@@ -23,6 +23,11 @@ _FIRST, _END = -62135596800, 253402300800  # seconds since 1970: protobuf's own 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # wire types
 _PACKED = {DOUBLE: (b"\x29", "<d"), FLOAT: (b"\x35", "<f")}  # with their tags
 _FIXED = {DOUBLE: ("<d", 8), FLOAT: ("<f", 4)}
+# By tag: the type, the length of the whole Value, and what reads it.
+_WHOLE = {
+    tag: (kind, struct.calcsize(code) + 1, struct.Struct(f"<x{code[1]}").unpack)
+    for kind, (tag, code) in _PACKED.items()
+}
 
 
 class ValueFormatError(ValueError):
@@ -35,6 +40,8 @@ def decode(data: bytes) -> tuple[int, Value]:
     As in protobuf, the last field wins, and a field that this version does not know is passed over; other types of
     value (maps, sets) are refused.
     """
+    if (whole := _WHOLE.get(data[:1])) and len(data) == whole[1]:  # most of all values, so at once
+        return whole[0], whole[2](data)[0]
     kind: int = NULL
     value: Value = None
     for number, wire, content in _fields(data):
