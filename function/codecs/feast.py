@@ -83,13 +83,20 @@ def answer(columns: Sequence[Column]) -> bytes:
         return found
 
     results = [
-        f'{{"values":{_json(list(map(_plain, column.values)))},"statuses":{once(column.statuses)},'
+        f'{{"values":{_values(column.values)},"statuses":{once(column.statuses)},'
         f'"event_timestamps":{once(column.times)}}}'
         for column in columns
     ]
     names = _json([column.name for column in columns])
     text = f'{{"metadata":{{"feature_names":{names}}},"results":[{",".join(results)}]}}'
     return text.encode("utf-8", "replace")
+
+
+def _values(values: Sequence[Any]) -> str:
+    try:
+        return _json(values)
+    except (TypeError, ValueError):  # bytes, or a number that JSON has no form for
+        return _json(list(map(_plain, values)))
 
 
 def _json(value: Any) -> str:

@@ -77,6 +77,7 @@ class View:
         "keys",
         "max_age",
         "name",
+        "names",
         "on_error",
         "project",
         "query",
@@ -102,7 +103,7 @@ class View:
         self.file: str = document.get("file", "")
         self._sorted_keys = [(name, datatype, KINDS[datatype]) for name, datatype in sorted(self.keys.items())]
         self._key_names = feast_keys.key_names(sorted(self.keys))
-        names = [column.name for column in self.columns]
+        self.names = names = [column.name for column in self.columns]
         self.redis_fields = [*(feast_keys.redis_field(self.name, name) for name in names), f"_ts:{self.name}".encode()]
 
     def entity_key(self, row: Mapping[str, Any]) -> bytes:

@@ -167,8 +167,7 @@ def _view(known: dict[str, View], name: str) -> View:
 def _feature(known: dict[str, View], reference: str) -> tuple[View, str]:
     view_name, _, name = reference.partition(":")
     view = _view(known, view_name)
-    columns = [column.name for column in view.columns]
-    if name not in columns:
-        message = f"view {view_name!r} has no feature {name[:100]!r}; it has {', '.join(columns)}"
+    if name not in view.names:
+        message = f"view {view_name!r} has no feature {name[:100]!r}; it has {', '.join(view.names)}"
         raise PredictError("NOT_FOUND", message)
     return view, name
