@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BATCH = 2000  # rows to a round trip
 TIMESTAMP = "event_timestamp"  # the column that says when a row was observed, RFC 3339; without it, now
 _ATTEMPTS = 5
+_SECONDS = 60.0  # that a store has for a batch: PostgreSQL writes a row for each value
 
 
 class LoadError(Exception):
@@ -43,7 +44,7 @@ class LoadError(Exception):
 
 def load(path: Path, view: View, settings: Settings, *, restart: bool = False) -> int:
     """Writes every row that an earlier, interrupted run has not; returns how many. LoadError, PredictError, OSError."""
-    tiers = tier.from_settings(settings)
+    tiers = tier.from_settings(settings, _SECONDS)
     if not tiers:
         raise LoadError("no store is named; set FEATURES_URL or give --url redis://HOST:PORT")
     if not path.is_file():
