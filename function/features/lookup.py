@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import threading
 import time
+
+from function.features.threads import Threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Lookup:
         self._memory, self._tiers, self._deadline_s, self._clock = memory, tiers, deadline_s, clock
         self._flights: dict[tuple[str, str, bytes], _Flight] = {}
         self._lock = threading.Lock()
-        self._threads = threading.Semaphore(_THREADS)
+        self._threads = Threads(_THREADS)
 
     def rows(self, wanted: Sequence[Wanted]) -> list[Outcome]:
         """An outcome for each (view, entity key), within the deadline. Never raises.
@@ -143,15 +144,8 @@ class Lookup:
         return outcome
 
     def _start(self, batch: _Batch) -> None:
-        """On a thread of its own: a lookup goes on past the deadline of the request, and then serves the next one."""
-        if all(tier.rests() for tier in self._tiers) or not self._threads.acquire(blocking=False):
-            self._land(batch)
-            return
-        try:
-            # Not threading.Thread, whose start() waits until the thread runs: two switches more on a request's way.
-            _thread.start_new_thread(self._fetch, (batch,))
-        except RuntimeError:  # no memory for a thread
-            self._threads.release()
+        """On another thread: a lookup goes on past the deadline of the request, and then serves the next one."""
+        if all(tier.rests() for tier in self._tiers) or not self._threads.start(lambda: self._fetch(batch)):
             self._land(batch)
 
     def _fetch(self, batch: _Batch) -> None:
@@ -162,7 +156,6 @@ class Lookup:
             self._land(batch)  # nobody waits for what is written up
             for depth, rows in found:
                 self._write_up(rows, depth)
-            self._threads.release()
 
     def _ask(self, batch: _Batch, found: list[tuple[int, list[tuple[View, bytes, Row]]]]) -> None:
         """Asks tier after tier; `found` gets, for each, its depth and the rows that it had."""
