@@ -109,7 +109,7 @@ test-image: $(READY) ## build the image over Debian packages and run it (root, D
 validate: $(READY) $(CONFORMANCE)/.ready ## templates and manifests, checked offline
 	$(PY) -m infra.validate --kserve-python $(CONFORMANCE)/bin/python
 
-bench: $(READY) ## all benchmarks, one after the other, then the report (about 25 minutes)
+bench: $(READY) ## all benchmarks, one after the other, then the report (about 35 minutes)
 	for part in cold load ladder memory features report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
 
 bench-cold: $(READY) ## from process spawn to the first prediction, beside the rivals (RUNS=)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Feast's guide to tuning names -1, two workers for each CPU and one more; one for each suits a small machine.
 WORKERS = {"feast-server, workers -1": -1, "feast-server, one worker for each CPU": len(os.sched_getaffinity(0))}
-# Also of that guide: a worker that is not replaced all the time, a registry that is hardly looked at.
+# Also of that guide: a registry that is hardly looked at; workers are not replaced at all while they are measured.
 OPTIONS = [
-    *("--worker-connections", "2000", "--max-requests", "10000", "--max-requests-jitter", "500"),
+    *("--worker-connections", "2000", "--max-requests", "100000000", "--max-requests-jitter", "0"),
     *("--registry_ttl_sec", "300", "--no-access-log"),
 ]
 PROGRAM = Path(__file__).with_name("programs") / "feast_repo.py"
