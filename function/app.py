@@ -42,6 +42,8 @@ class App:
         """The answer to `exchange.request`, which becomes `exchange.response`; every failure is an answer too."""
         exchange.bytes_in = len(exchange.request.body)
         exchange.response = self._respond(exchange)
+        if exchange.objects is not None:
+            exchange.objects.close()
         exchange.request.body = b""  # the client may take its time to read the answer
         return exchange.response
 
@@ -93,8 +95,9 @@ class App:
             response = self._results.get(exchange, metadata.fingerprint, VERSION)
         if response is None:
             response = route.answer(self.inference, exchange, parameters)
-            # Not where the model was replaced meanwhile: the answer may be of another build than the key.
-            if self.inference.metadata(parameters).fingerprint == metadata.fingerprint:
+            # Not where the model was replaced meanwhile: the answer may be of another build than the key. Nor where an
+            # object was read, which may change while the body stays the same.
+            if exchange.objects is None and self.inference.metadata(parameters).fingerprint == metadata.fingerprint:
                 self._results.put(exchange, response)
         return response
 

@@ -9,9 +9,16 @@ from function.messages import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from function.messages import Request
+
+    class InputObjects(Protocol):
+        """What reads objects for the request, and keeps memory for them."""
+
+        def read(self, uri: str) -> bytes: ...
+        def close(self) -> None: ...
+
 
 _RESERVE_S = 0.5  # of an invocation, for the answer to leave
 _LONGEST_ID = 128  # characters of a request id that the caller sent
@@ -24,13 +31,15 @@ class Exchange:
     `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
     matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
     `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `features` what was looked up, `bytes_in` the length of the body as it came, `deadline` when Lambda ends the
-    invocation, by `time.perf_counter`.
+    `features` what was looked up, `bytes_in` the length of the body as it came, `bytes_out` what has left of an answer
+    that streams, `objects` what the request has read by reference, `deadline` when Lambda ends the invocation, by
+    `time.perf_counter`.
     """
 
     __slots__ = (
         "_trace",
         "bytes_in",
+        "bytes_out",
         "cache",
         "cache_key",
         "cold",
@@ -39,6 +48,7 @@ class Exchange:
         "features",
         "inference",
         "model",
+        "objects",
         "phases",
         "record",
         "request",
@@ -74,7 +84,8 @@ class Exchange:
         self.cache: str | None = None
         self.features: LookedUp | None = None
         self.cache_key: str | None = None
-        self.bytes_in = 0
+        self.bytes_in = self.bytes_out = 0
+        self.objects: InputObjects | None = None
         self.route, self.inference = "", False
 
     def ends_with(self, context: object) -> None:

@@ -58,10 +58,17 @@ def handler(event: Any, context: Any) -> Any:
         APP.respond(exchange)
     except PredictError as error:
         exchange.response = error_response(error)
+    streams = adapter is not None and http_event.streams(event, context, SETTINGS)
+    if streams or exchange.response.chunks is not None:
+        from function.events import streaming  # for whoever turns it on
+
+        streaming.begin(exchange) if streams else streaming.gather(exchange, http_event.LAMBDA_LIMIT)
     # 3. Tell the caller what was measured, in the answer's headers.
     exchange.phases = {"init": _init_ms} | exchange.phases
     telemetry.finish(exchange)
-    # 4. Wrap the response; one that cannot leave becomes an error here.
+    # 4. Wrap the response; one that cannot leave becomes an error here. One that streams tells the log when it ends.
+    if streams:
+        return streaming.answer(SETTINGS, exchange)
     if not adapter:
         exchange.response = direct.limited(exchange.response, http_event.LAMBDA_LIMIT)
     answer: Any = adapter[1](event, exchange.response) if adapter else exchange.response.body

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, TypeVar
 
+    from function.aws.references import Buckets
     from function.engine.idle import Idle
     from function.engine.model import Model
     from function.engine.repository import Metadata
     from function.exchange import Exchange
     from function.features.join import Join
-    from function.messages import Response
+    from function.messages import Fetch, Response
     from function.observability.prometheus import Metrics
     from function.settings import Settings
     from function.tensor import Tensor
@@ -50,6 +51,7 @@ class Inference:
         self.loading = False  # a server still loads the default model
         self._join: Join | None = None
         self._join_lock = threading.Lock()
+        self._buckets: Buckets | None = None
         self.idle: Idle | None = None  # of a process that gives memory back while nobody asks
 
     def initialise(self, kind: str) -> None:
@@ -117,6 +119,19 @@ class Inference:
             self.idle.used()
         with exchange.phase("encode"):
             return encode(decoded, outputs)
+
+    def fetch(self, exchange: Exchange) -> Fetch:
+        """What reads the objects of S3 that a request names in place of its bytes; PredictError as InputObjects."""
+
+        def read(uri: str) -> bytes:
+            if exchange.objects is None:
+                from function.aws.references import Buckets, InputObjects  # brings http.client, which costs 70 ms
+
+                self._buckets = self._buckets or Buckets(self.settings)
+                exchange.objects = InputObjects(self._buckets, len(exchange.request.body), exchange.deadline)
+            return exchange.objects.read(uri)
+
+        return read
 
     def join(self) -> Join:
         """The door to entity features, made when it is first asked for. PredictError (UNAVAILABLE) as Join."""

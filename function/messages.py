@@ -9,10 +9,11 @@ LARGE_BODY = 1024 * 1024  # bytes; from here on a copy costs more than the calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
     Body = bytes | bytearray
+    Fetch = Callable[[str], bytes]  # the object of an s3://bucket/key
 
 
 class Request:
@@ -65,6 +66,11 @@ def defect_response() -> Response:
 
     traceback.print_exc()
     return error_response(PredictError("INTERNAL", "the function failed unexpectedly; its log says where"))
+
+
+def no_objects(_uri: str) -> bytes:
+    """Fetch, where objects cannot be named."""
+    raise invalid("an object of S3 cannot be named here; send its bytes")
 
 
 def unquoted(text: str, what: str) -> str:

@@ -93,6 +93,12 @@ class Settings(_Rows):
     load_in_init = _number(
         "LOAD_IN_INIT", "1: MODEL_NAME begins to load when Lambda starts the function; 0: with a request", 1
     )
+    invoke_mode = _text(
+        "INVOKE_MODE", "the function URL's; RESPONSE_STREAM: its answers stream, with our runtime client", "BUFFERED"
+    )
+    reference_buckets = _text(
+        "REFERENCE_BUCKETS", "buckets, by commas, whose objects requests may name by s3://bucket/key; empty: none"
+    )
     queue_size = _number("QUEUE_SIZE", "server: requests that may wait for a thread; more are answered 503", 64)
     model_uri = _text("MODEL_URI", "s3://bucket/key/ of one published model, fetched as MODEL_NAME; empty: none")
     model_cache = _text(

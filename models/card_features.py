@@ -76,7 +76,7 @@ def _of_card(
         some = np.maximum(count, 1)
         mean = total / some
         spread = np.sqrt(np.maximum(squares / some - mean**2, 0))
-        highest = np.array([amount[a:b].max() if b > a else 0.0 for a, b in zip(since, until, strict=True)])
+        highest = np.array([np.max(amount[a:b]) if b > a else 0.0 for a, b in zip(since, until, strict=True)])
         columns += [count, mean, spread, highest, foreign / some, online / some, night / some, total]
     before = np.maximum(until - 1, 0)
     seen = until > 0

@@ -40,7 +40,7 @@ def table(stream: card_stream.Stream) -> NDArray[np.float32]:
 def recall(truth: NDArray[np.bool_], scores: NDArray[np.float64], alarms: float = 0.01) -> float:
     """The share of a thief's payments among the `alarms` share of payments with the highest scores."""
     highest = np.argsort(-scores, kind="stable")[: int(len(scores) * alarms)]
-    return float(truth[highest].sum() / truth.sum())
+    return int(np.count_nonzero(truth[highest])) / int(np.count_nonzero(truth))
 
 
 def trained(rows: NDArray[np.float32], truth: NDArray[np.bool_]) -> GradientBoostingClassifier:

@@ -18,11 +18,12 @@ from function.aws.errors import AwsError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from function.settings import Settings
 
 ATTEMPTS = 3
+TIMEOUT = 10.0  # seconds without a byte
 _FIRST_WAIT = 0.1  # seconds before the second attempt, four times as many before the third
 
 
@@ -62,16 +63,23 @@ class Aws:
                 connection.close()
 
     def request(
-        self, call: AwsRequest, *, timeout: float = 10.0, attempts: int = ATTEMPTS, limit: int | None = None
+        self,
+        call: AwsRequest,
+        *,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        limit: int | None = None,
+        admit: Callable[[int], None] | None = None,
     ) -> AwsResponse:
         """The answer to a call that succeeds (2xx); `timeout` is in seconds without a byte.
 
-        AwsError otherwise, and when the answer has more than `limit` bytes, which are then not read.
+        AwsError otherwise, and when the answer has more than `limit` bytes, which are then not read. `admit` is told
+        its size before it is read, and may raise what the caller wants.
         """
         wait = _FIRST_WAIT
         for attempt in range(1, attempts + 1):
             try:
-                return self._try(call, timeout, limit)
+                return self._try(call, timeout, limit, admit)
             except AwsError as error:
                 if not error.temporary or attempt == attempts:
                     raise
@@ -79,7 +87,9 @@ class Aws:
             wait *= 4
         raise AssertionError("no attempt was asked for")
 
-    def _try(self, call: AwsRequest, timeout: float, limit: int | None) -> AwsResponse:
+    def _try(
+        self, call: AwsRequest, timeout: float, limit: int | None, admit: Callable[[int], None] | None
+    ) -> AwsResponse:
         endpoint = self._endpoint(call.service)
         target = quote(call.path, safe="/-_.~")
         signed = self._signed(call, target, urlsplit(endpoint).netloc)
@@ -103,11 +113,13 @@ class Aws:
             # `limit` is for objects: an error's body is always read.
             if response.status < 300 and limit is not None and int(found.get("content-length", "0")) > limit:
                 raise AwsError(f"{call.path} has {found['content-length']} bytes, at most {limit} are taken", 413)
+            if response.status < 300 and admit is not None:
+                admit(int(found.get("content-length", "0")))
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise AwsError(f"{endpoint} did not answer {call.method} {call.path}: {error!r}") from error
-        except AwsError:
+        except BaseException:
             connection.close()
             raise
         idle.append(connection)

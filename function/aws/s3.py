@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from function.aws.client import Aws, AwsRequest
+from function.aws.client import TIMEOUT, Aws, AwsRequest
 from function.aws.errors import AwsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from function.settings import Settings
 
@@ -28,9 +28,18 @@ class S3:
     def __init__(self, settings: Settings) -> None:
         self._aws = Aws(settings)
 
-    def get(self, bucket: str, key: str, limit: int | None = None) -> bytes:
-        """The object's bytes; AwsError, also when it has more than `limit`."""
-        return self._aws.request(AwsRequest("s3", "GET", f"/{bucket}/{key}"), limit=limit).body
+    def get(
+        self,
+        bucket: str,
+        key: str,
+        limit: int | None = None,
+        *,
+        admit: Callable[[int], None] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> bytes:
+        """The object's bytes; AwsError, also when it has more than `limit`. `admit` and `timeout` as Aws.request."""
+        call = AwsRequest("s3", "GET", f"/{bucket}/{key}")
+        return self._aws.request(call, limit=limit, admit=admit, timeout=timeout).body
 
     def get_range(self, bucket: str, key: str, start: int, size: int, timeout: float) -> bytes:
         """`size` bytes from `start`; AwsError, also when the object ends before. `timeout`: seconds without a byte."""

@@ -21,6 +21,7 @@ from function.codecs.raw_tensor import fill_shape
 from function.codecs.values import packed
 from function.errors import invalid
 from function.limits import LIMITS
+from function.messages import no_objects
 from function.tensor import InferInputs, PixelTensor, element_count
 
 TYPE_CHECKING = False
@@ -29,18 +30,20 @@ if TYPE_CHECKING:
 
     from function.engine.repository import Metadata
     from function.limits import Hold
-    from function.messages import Request
+    from function.messages import Fetch, Request
     from function.tensor import ImageRule, Spec, Tensor
 
 _FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 _DEEPEST = 64  # levels of arrays
 _VALUE_BYTES = 64  # of memory, for a value as Python's, until it is part of a tensor
-_B64 = "b64"
+_B64, _URI = "b64", "uri"
 FEWER = "send fewer at a time"
 
 
-def decode(request: Request, model: Metadata) -> InferInputs:
+def decode(request: Request, model: Metadata, fetch: Fetch = no_objects) -> InferInputs:
     """Each of the model's inputs, the instances in a batch; the outputs that the model's [table] names.
+
+    `fetch` reads pictures that are named by {"uri": ...}.
 
     PredictError INVALID_ARGUMENT for all that does not fit the model, PAYLOAD_TOO_LARGE for more than memory allows.
     """
@@ -50,7 +53,7 @@ def decode(request: Request, model: Metadata) -> InferInputs:
         return InferInputs(csv_rows.decode(request.body, model), output_names(model))
     root, form = body_of(request)
     with held(root):
-        return InferInputs(_tensors(root, form, model), output_names(model))
+        return InferInputs(_tensors(root, form, model, fetch), output_names(model))
 
 
 def body_of(request: Request) -> tuple[Object, str]:
@@ -85,7 +88,7 @@ def output_names(model: Metadata) -> list[str] | None:
     return [output] if output else None
 
 
-def _tensors(root: Object, form: str, model: Metadata) -> dict[str, Tensor]:
+def _tensors(root: Object, form: str, model: Metadata, fetch: Fetch) -> dict[str, Tensor]:
     if form == "dataframe_split":
         from function.codecs import table
 
@@ -101,8 +104,8 @@ def _tensors(root: Object, form: str, model: Metadata) -> dict[str, Tensor]:
     rows = filled(array_field(root, form, "the request"), form)
     first = rows.first()
     if isinstance(first, Object):
-        if b64_of(first) is not None and model.image:
-            return _pictures(rows, model.image)
+        if model.image and _only(first, _B64, _URI):
+            return _pictures(rows, model.image, fetch)
         if form == "dataframe_records" or (model.table and b64_of(first) is None):
             from function.codecs import table
 
@@ -174,8 +177,16 @@ def _flatten(value: object, into: list[object], where: str, depth: int = 0) -> t
 
 def b64_of(value: object) -> str | None:
     """The text of {"b64": text}; None for all else."""
-    if isinstance(value, Object) and len(value) == 1 and isinstance(text := value.get(_B64), str):
-        return text
+    found = _only(value, _B64)
+    return found[1] if found else None
+
+
+def _only(value: object, *names: str) -> tuple[str, str] | None:
+    """The one field of an object, where it has one of these names and a text."""
+    if isinstance(value, Object) and len(value) == 1:
+        ((name, text),) = value.fields()
+        if name in names and isinstance(text, str):
+            return name, text
     return None
 
 
@@ -186,20 +197,22 @@ def bytes_of(text: str) -> bytes:
     return image.from_base64(text)
 
 
-def _pictures(rows: Array, rule: ImageRule) -> dict[str, Tensor]:
+def _pictures(rows: Array, rule: ImageRule, fetch: Fetch) -> dict[str, Tensor]:
     from function.codecs import image  # Pillow, 26 ms
 
     height, width = rule.size
     with LIMITS.hold(15 * height * width * len(rows), f"{len(rows)} pictures", FEWER):  # and in FP32
         pixels = bytearray()
-        for text in _texts(rows):
-            pixels += memoryview(image.decode(bytes_of(text), rule).data)  # type: ignore[arg-type]  # UINT8
+        for name, text in _texts(rows):
+            content = fetch(text) if name == _URI else bytes_of(text)
+            pixels += memoryview(image.decode(content, rule).data)  # type: ignore[arg-type]  # UINT8
     return {rule.input: PixelTensor((len(rows), height, width, 3), pixels)}
 
 
-def _texts(rows: Array) -> Iterator[str]:
+def _texts(rows: Array) -> Iterator[tuple[str, str]]:
     for index, row in enumerate(rows):
-        text = b64_of(row)
-        if text is None:
-            raise invalid(f'instances[{index}] is {describe(row)}; {{"b64": ...}} is expected, as instances[0] is')
-        yield text
+        found = _only(row, _B64, _URI)
+        if found is None:
+            expected = '{"b64": ...} is expected, as instances[0] is, or {"uri": ...}'
+            raise invalid(f"instances[{index}] is {describe(row)}; {expected}")
+        yield found

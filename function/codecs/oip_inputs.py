@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from function.codecs.json_body import Object
     from function.errors import PredictError
-    from function.messages import Body
+    from function.messages import Body, Fetch
     from function.tensor import ModelView, Spec, Tensor
 
 _FIELDS = ("name", "datatype", "shape", "parameters", "data")
@@ -22,10 +22,12 @@ _MOST_DIMENSIONS = 64
 _LARGEST = (1 << 63) - 1  # ONNX dimensions are int64
 
 
-def read_inputs(
-    root: Object, model: ModelView, specs: Mapping[str, Spec], body: Body, offset: int
+def read_inputs(  # noqa: PLR0913, PLR0917  (where the bytes may be)
+    root: Object, model: ModelView, specs: Mapping[str, Spec], body: Body, offset: int, fetch: Fetch
 ) -> dict[str, Tensor]:
     """Each of `specs`, which are the model's inputs or stand for them; the binary data begins at `offset` in `body`.
+
+    `fetch` reads the binary data of one whose parameter `uri` names it.
 
     PredictError (INVALID_ARGUMENT) for one that is unknown, missing, there twice or misfits the model.
     """
@@ -45,13 +47,17 @@ def read_inputs(
         shape = _shape(item, where, spec)
         parameters = read_parameters(item, where)
         data = array_field(item, "data", where)
-        if (data is None) != ("binary_data_size" in parameters):
+        given = (data is not None) + ("binary_data_size" in parameters) + ("uri" in parameters)
+        if given != 1:
             raise invalid(
-                f"input {name!r} must have either 'data' or the parameter binary_data_size; "
-                f"it has {'neither' if data is None else 'both'}"
+                f"input {name!r} must have either 'data' or the parameter binary_data_size; it has "
+                f"{('neither', '', 'both', 'both')[given]} (uri, for an object of S3, takes the place of one)"
             )
         if data is not None:
             tensors[name] = read_array(name, datatype, shape, data, nullable=spec.nullable)
+        elif "uri" in parameters:
+            content = fetch(parameters["uri"])
+            tensors[name] = tensor_from_bytes(name, datatype, shape, content, slice(0, len(content)))
         else:
             end = offset + parameters["binary_data_size"]
             if end > len(body):

@@ -19,9 +19,10 @@ _KNOWN = {
     "classification": (int, 1),
     "priority": (int, 0),  # of Triton's scheduler: a hint, ignored
     "timeout": (int, 0),  # likewise
+    "uri": (str, ""),
 }
 _MOST = 100
-_JSON_TYPE = {bool: "true or false", int: "a whole number"}
+_JSON_TYPE = {bool: "true or false", int: "a whole number", str: "a string"}
 _UNSUPPORTED = {  # prefix -> what to do instead. They change the answer, so they are refused and not ignored.
     "shared_memory_": "send the tensor as JSON 'data' or as binary data",
     "sequence_": "send whole sequences; no state is kept between requests",

@@ -7,6 +7,7 @@ from function.codecs.oip_inputs import read_inputs, read_objects
 from function.codecs.oip_parameters import read_parameters
 from function.codecs.raw_tensor import fill_shape, tensor_from_bytes
 from function.errors import invalid
+from function.messages import no_objects
 from function.tensor import DATATYPES
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from function.messages import Body
+    from function.messages import Body, Fetch
     from function.tensor import ModelView, Spec, Tensor
 
 
@@ -61,14 +62,16 @@ def parse_header_length(header: str | None) -> int | None:
     return int(text)
 
 
-def decode_infer(body: Body | Object, header_length: int | None, model: ModelView) -> InferRequest:
+def decode_infer(
+    body: Body | Object, header_length: int | None, model: ModelView, fetch: Fetch = no_objects
+) -> InferRequest:
     """The request in `body`: a JSON object of `header_length` bytes (None: all) and the binary data after it.
 
-    0 means that the body is the raw data of the model's only input. PredictError (INVALID_ARGUMENT) for all
-    that is not a request that fits `model`.
+    0 means that the body is the raw data of the model's only input. `fetch` reads what an input names instead of its
+    data. PredictError (INVALID_ARGUMENT) for all that is not a request that fits `model`.
     """
     if isinstance(body, Object):
-        return _request(body, model, b"", 0)
+        return _request(body, model, b"", 0, fetch)
     if header_length == 0:
         return _raw_request(body, model)
     if header_length is not None and header_length > len(body):
@@ -77,10 +80,10 @@ def decode_infer(body: Body | Object, header_length: int | None, model: ModelVie
             "give the length of the JSON part"
         )
     header = body if header_length is None else memoryview(body)[:header_length]
-    return _request(parse(header), model, body, len(header))
+    return _request(parse(header), model, body, len(header), fetch)
 
 
-def _request(root: Object, model: ModelView, body: Body, offset: int) -> InferRequest:
+def _request(root: Object, model: ModelView, body: Body, offset: int, fetch: Fetch) -> InferRequest:
     """The request of the JSON object `root`; its binary data begins at `offset` of `body`."""
     check_fields(root, _REQUEST_FIELDS, "the request")
     for field, value in (("model_name", model.name), ("model_version", model.version)):
@@ -88,7 +91,7 @@ def _request(root: Object, model: ModelView, body: Body, offset: int) -> InferRe
             raise invalid(f"{field!r} is {describe(root.get(field))}, but the request went to {value!r}; leave it out")
     request_id = None if root.get("id") is None else string_field(root, "id", "the request")
     parameters = read_parameters(root, "the request")
-    inputs = read_inputs(root, model, _specs(root, model), body, offset)
+    inputs = read_inputs(root, model, _specs(root, model), body, offset, fetch)
     outputs = _outputs(root, model, binary=parameters.get("binary_data_output", False))
     return InferRequest(request_id, inputs, outputs, parameters)
 

@@ -33,6 +33,11 @@ class FaultError(Exception):
 
 def tell(client: RuntimeClient, error: BaseException, settings: RuntimeSettings, invocation: Invocation | None) -> None:
     """Logs the failure and posts it, for the invocation or, without one, for INIT; RuntimeApiError."""
+    client.fail(invocation, *described(error, settings, invocation))
+
+
+def described(error: BaseException, settings: RuntimeSettings, invocation: Invocation | None) -> tuple[str, bytes, str]:
+    """Logs the failure; its type, its document as JSON, and for an invocation what X-Ray is told of it."""
     frames: list[Frame] = []
     if isinstance(error, FaultError):
         error_type, trace, kind = error.error_type, error.trace, "LambdaValidationError"
@@ -51,7 +56,7 @@ def tell(client: RuntimeClient, error: BaseException, settings: RuntimeSettings,
     _log(document, settings)
     # JSON in ASCII: a header takes nothing else, and a message may hold half of a surrogate pair.
     cause = _xray_cause(kind, str(error), frames) if invocation else ""
-    client.fail(invocation, error_type, json.dumps(document).encode(), cause)
+    return error_type, json.dumps(document).encode(), cause
 
 
 def _xray_cause(kind: str, message: str, frames: list[Frame]) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from function.settings import Settings
+
     Event = dict[str, Any]
     ToRequest = Callable[[Event], Request]
     FromResponse = Callable[[Event, Response], Event]
@@ -38,6 +40,16 @@ def classify(event: object) -> Adapter | None:
             if accepts(event):
                 return to_request, from_response
     return None
+
+
+def streams(event: Event, context: Any, settings: Settings) -> bool:
+    """Whether the answer to an HTTP event streams: all those of a function URL whose InvokeMode is RESPONSE_STREAM.
+
+    The event does not tell that mode, so INVOKE_MODE does; AWS's own runtime client cannot stream.
+    """
+    if settings.invoke_mode != "RESPONSE_STREAM" or not getattr(context, "streams", False):
+        return False
+    return ".lambda-url." in str(event["requestContext"].get("domainName"))
 
 
 def _from_payload_2(event: Event) -> Request:

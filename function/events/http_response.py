@@ -7,13 +7,35 @@ from function.messages import error_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from function.messages import Response
+
+    class Chunks(Protocol):
+        """What follows a head: `left` is the seconds until it has to have left, None for no limit."""
+
+        def __next__(self) -> bytes: ...
+        def left(self) -> float | None: ...
+        def close(self) -> None: ...
+
 
 # JSON writes these bytes as they are, the next as \n, and the others that ASCII has as \u001f. Of UTF-8's other
 # bytes each takes at most three, as \u00e9 in the Python runtimes before 3.12.
 _SHORT_ESCAPES = b'"\\\b\f\n\r\t'
 _PLAIN = bytes(set(range(32, 127)) - set(_SHORT_ESCAPES))
 _NOT_ASCII = bytes(range(128, 256))
+
+
+class StreamingAnswer:
+    """What a handler returns where its context says `streams`: the head as JSON, and the chunks that follow it.
+
+    Whoever takes it closes the chunks.
+    """
+
+    __slots__ = ("chunks", "head")
+
+    def __init__(self, head: bytes, chunks: Chunks) -> None:
+        self.head, self.chunks = head, chunks
 
 
 def carried(response: Response, limit: int) -> tuple[Response, str, bool]:

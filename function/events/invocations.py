@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from function.events import event_text
+from function.events.http_response import StreamingAnswer  # which the handler has imported
 from function.events.lambda_context import LambdaContext
 from function.native import cjson
 from function.settings import set_xray_header
@@ -24,11 +25,15 @@ def answer(client: RuntimeClient, handler: Handler, settings: RuntimeSettings) -
     set_xray_header(invocation.headers.get("lambda-runtime-trace-id"))
     try:
         context = LambdaContext(invocation.headers, settings)
-        body, content_type = _marshalled(handler(_event(invocation), context))
+        result = handler(_event(invocation), context)
+        body, content_type = (b"", "") if isinstance(result, StreamingAnswer) else _marshalled(result)
     except Exception as error:  # noqa: BLE001  (whatever a handler raises)
         from function.events import failure  # 3 ms
 
         failure.tell(client, error, settings, invocation)
+        return
+    if isinstance(result, StreamingAnswer):
+        client.stream(invocation, result, lambda error: _described(error, settings, invocation))
     else:
         client.respond(invocation, body, content_type)
 
@@ -52,6 +57,12 @@ def _marshalled(answer: Any) -> tuple[bytes, str]:
         return cjson.dumps(answer).encode(), "application/json"
     except (TypeError, ValueError, RecursionError) as error:
         raise _fault("MarshalError", f"Unable to marshal response: {error}") from error
+
+
+def _described(error: Exception, settings: RuntimeSettings, invocation: Invocation) -> tuple[str, bytes]:
+    from function.events import failure
+
+    return failure.described(error, settings, invocation)[:2]
 
 
 def _fault(kind: str, message: str) -> Exception:

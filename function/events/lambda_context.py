@@ -26,7 +26,12 @@ class Fields:
 
 
 class LambdaContext(Fields):
-    """The attributes and methods of AWS's own, with None where it has None."""
+    """The attributes and methods of AWS's own, with None where it has None.
+
+    `streams`, which is not AWS's: the runtime client takes a StreamingAnswer too.
+    """
+
+    streams = True
 
     def __init__(self, headers: dict[str, str], settings: RuntimeSettings) -> None:
         """`headers` are the event's; FaultError where one that should be JSON is not."""

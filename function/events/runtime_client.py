@@ -10,10 +10,23 @@ import sys
 from function.events.http_connection import BadAnswerError, Connection
 from function.settings import VERSION
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from function.events.http_response import StreamingAnswer
+
 _PREFIX = "/2018-06-01/runtime/"
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _AGENT = {"User-Agent": f"zeroserve/{VERSION} Python/{_PYTHON}"}
 _INVOCATION = "Lambda-Runtime-Invocation-Id"  # goes back as it came, where it came
+_ERROR_TYPE, _ERROR_BODY = "Lambda-Runtime-Function-Error-Type", "Lambda-Runtime-Function-Error-Body"
+_STREAMING = {
+    "Content-Type": "application/vnd.awslambda.http-integration-response",
+    "Lambda-Runtime-Function-Response-Mode": "streaming",
+    "Trailer": f"{_ERROR_TYPE}, {_ERROR_BODY}",
+}
+_AFTER_HEAD = bytes(8)  # what parts an answer's head from its chunks
 _LARGEST_CAUSE = 1024 * 1024  # bytes; X-Ray is not told of a longer one
 
 
@@ -43,7 +56,7 @@ class RuntimeClient:
 
     def ask(self) -> None:
         """Asks for the next event without waiting for it. For Lambda, INIT has then ended."""
-        self._ask("GET", "invocation/next", {}, b"")
+        self._ask("GET", "invocation/next", _AGENT, b"")
         self.asked = True
 
     def next(self) -> Invocation:
@@ -60,25 +73,66 @@ class RuntimeClient:
         """What the handler answered."""
         self._post(f"invocation/{invocation.request_id}/response", invocation, {"Content-Type": content_type}, body)
 
+    def stream(
+        self, invocation: Invocation, answer: StreamingAnswer, describe: Callable[[Exception], tuple[str, bytes]]
+    ) -> None:
+        """What the handler answered, each chunk as it comes; the chunks are closed in any case.
+
+        What they raise ends the answer with trailers: the type and the document that `describe` makes of it. Where
+        Lambda breaks off, or takes nothing more until the deadline, the rest is given up and the next event is served.
+        """
+        headers = self._headers(invocation, _STREAMING)
+        try:
+            self._connection.begin(f"{_PREFIX}invocation/{invocation.request_id}/response", headers)
+            self._connection.chunk(answer.head + _AFTER_HEAD, answer.chunks.left())
+            self._connection.end(self._chunks(answer, describe))
+            status, _, body = self._connection.answer()
+        except (OSError, BadAnswerError):
+            self._connection.close()
+            return
+        finally:
+            answer.chunks.close()
+        self._check(status, "a streamed response", body)
+
+    def _chunks(self, answer: StreamingAnswer, describe: Callable[[Exception], tuple[str, bytes]]) -> dict[str, str]:
+        """Sends them; the trailers of one that failed. OSError is the connection's."""
+        while True:
+            try:
+                chunk = next(answer.chunks, None)
+            except Exception as error:  # noqa: BLE001  (whatever a handler's iterator raises)
+                from binascii import b2a_base64
+
+                error_type, document = describe(error)
+                return {_ERROR_TYPE: error_type, _ERROR_BODY: b2a_base64(document, newline=False).decode()}
+            if chunk is None:
+                return {}
+            self._connection.chunk(chunk, answer.chunks.left())
+
     def fail(self, invocation: Invocation | None, error_type: str, body: bytes, xray_cause: str = "") -> None:
         """The error that the handler raised; without an invocation, the one that INIT ended in."""
-        headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": error_type}
+        headers = {"Content-Type": "application/json", _ERROR_TYPE: error_type}
         if xray_cause and len(xray_cause) < _LARGEST_CAUSE:
             headers["Lambda-Runtime-Function-XRay-Error-Cause"] = xray_cause
         path = f"invocation/{invocation.request_id}/error" if invocation else "init/error"
         self._post(path, invocation, headers, body)
 
     def _post(self, path: str, invocation: Invocation | None, headers: dict[str, str], body: bytes) -> None:
-        if invocation and _INVOCATION.lower() in invocation.headers:
-            headers[_INVOCATION] = invocation.headers[_INVOCATION.lower()]
-        self._ask("POST", path, headers, body)
+        self._ask("POST", path, self._headers(invocation, headers), body)
         status, _, answer = self._answer()
+        self._check(status, f"POST {path}", answer)
+
+    def _headers(self, invocation: Invocation | None, headers: dict[str, str]) -> dict[str, str]:
+        if invocation and _INVOCATION.lower() in invocation.headers:
+            headers = headers | {_INVOCATION: invocation.headers[_INVOCATION.lower()]}
+        return _AGENT | headers
+
+    def _check(self, status: int, what: str, answer: bytearray) -> None:
         if not 200 <= status < 300:
-            raise RuntimeApiError(f"status {status} came for POST {path}: {_shown(answer)}")
+            raise RuntimeApiError(f"status {status} came for {what}: {_shown(answer)}")
 
     def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         try:
-            self._connection.ask(method, _PREFIX + path, _AGENT | headers, body)
+            self._connection.ask(method, _PREFIX + path, headers, body)
         except OSError as error:
             raise self._gone(error) from error
 

@@ -92,7 +92,7 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
         "artifact_family": exchange.family,
         "status": status,
         "bytes_in": exchange.bytes_in,
-        "bytes_out": len(exchange.response.body),
+        "bytes_out": exchange.bytes_out or len(exchange.response.body),
         "cache": exchange.cache,
         "cold": exchange.cold,
         "init_type": settings.initialization_type if settings.function_name else "server",

@@ -7,7 +7,7 @@ import math
 from function.codecs import image, json_body, multipart
 from function.codecs.json_body import describe
 from function.errors import PredictError, invalid
-from function.messages import json_response
+from function.messages import json_response, no_objects
 from function.tensor import InferInputs
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from function.engine.repository import Metadata
     from function.exchange import Exchange
     from function.inference import Inference
-    from function.messages import Body, Request, Response
+    from function.messages import Body, Fetch, Request, Response
     from function.tensor import ImageRule, Tensor
 
 TOP_K = 5
@@ -29,7 +29,8 @@ def classify(inference: Inference, exchange: Exchange, parameters: dict[str, str
     rule, k = picture_rule(metadata), top_k(exchange.request)
 
     def decode() -> InferInputs:
-        return InferInputs({rule.input: image.decode(picture(exchange.request), rule)}, [rule.output])
+        content = picture(exchange.request, inference.fetch(exchange))
+        return InferInputs({rule.input: image.decode(content, rule)}, [rule.output])
 
     def encode(_decoded: InferInputs, outputs: dict[str, Tensor]) -> Response:
         best = predictions(outputs[rule.output], rule.activation, metadata.labels, k)
@@ -38,15 +39,19 @@ def classify(inference: Inference, exchange: Exchange, parameters: dict[str, str
     return inference.respond(exchange, metadata, decode, encode)
 
 
-def picture(request: Request) -> Body:
-    """The picture's bytes: the raw body, JSON {"image": base64}, or the file of a multipart form."""
+def picture(request: Request, fetch: Fetch = no_objects) -> Body:
+    """The picture's bytes: the raw body, JSON {"image": base64} or {"uri": object}, or the file of a multipart form."""
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/form-data"):
         return multipart.first_file(request.body, content_type)
     # No picture starts with a brace, and clients are careless with Content-Type.
     if request.document or request.body[:64].lstrip().startswith(b"{"):
         root = json_body.parse(request.document or request.body)
-        json_body.check_fields(root, ("image",), "the request")
+        json_body.check_fields(root, ("image", "uri"), "the request")
+        if root.get("uri") is not None:
+            if root.get("image") is not None:
+                raise invalid("the request has 'image' and 'uri'; send one of them")
+            return fetch(json_body.string_field(root, "uri", "the request"))
         return image.from_base64(json_body.string_field(root, "image", "the request"))
     return request.body
 

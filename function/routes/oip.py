@@ -61,7 +61,8 @@ def infer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
     header_length = oip_request.parse_header_length(exchange.request.headers.get("inference-header-content-length"))
 
     def decode() -> oip_request.InferRequest:
-        return oip_request.decode_infer(exchange.request.document or exchange.request.body, header_length, metadata)
+        body = exchange.request.document or exchange.request.body
+        return oip_request.decode_infer(body, header_length, metadata, inference.fetch(exchange))
 
     def encode(decoded: oip_request.InferRequest, outputs: dict[str, Tensor]) -> Response:
         parameters = None

@@ -28,7 +28,7 @@ def predict(inference: Inference, exchange: Exchange, parameters: dict[str, str]
         return texts.predict(inference, exchange, metadata)
 
     def decode() -> InferInputs:
-        return instances.decode(exchange.request, metadata)
+        return instances.decode(exchange.request, metadata, inference.fetch(exchange))
 
     def encode(decoded: InferInputs, outputs: dict[str, Tensor]) -> Response:
         shape = next((tensor.shape for tensor in decoded.inputs.values() if tensor.shape), (1,))

@@ -44,7 +44,8 @@ def predict(inference: Inference, exchange: Exchange, metadata: Metadata) -> Res
     def decode() -> _Work:
         hooks = Hooks(metadata, lambda: inference.models.get(metadata.name), exchange.deadline)
         if hooks.preprocess is None:
-            return _Work(hooks, instances.decode(exchange.request, metadata), {}, [])
+            batch = instances.decode(exchange.request, metadata, inference.fetch(exchange))
+            return _Work(hooks, batch, {}, [])
         given = plain.instances_of(exchange.request)
         return _Work(hooks, None, _prepared(hooks, given[0], metadata), given[1:])
 

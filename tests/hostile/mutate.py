@@ -14,6 +14,7 @@ from tests.hostile.seeds import Sent
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
 LARGEST = 8_192  # bytes that a mutation adds at most, but for what `_depth` nests
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?")
@@ -161,4 +162,26 @@ def _changed_value(r: random.Random, value: Any, depth: int) -> Any:
 
 def as_json(value: Any) -> bytes:
     """An event as it travels; lone surrogates as escapes."""
-    return json.dumps(value).encode()
+    try:
+        return json.dumps(value).encode()
+    except RecursionError:  # Python 3.12 and 3.13 bound the depth of json's C code, whatever sys.setrecursionlimit says
+        return "".join(_pieces(value)).encode()
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """The JSON text of `value` without recursion."""
+    rest: list[tuple[bool, Any]] = [(False, value)]  # whether it is text already; the next one last
+    while rest:
+        is_text, item = rest.pop()
+        if is_text:
+            yield item
+        elif isinstance(item, dict | list) and item:
+            opened, closed = "{}" if isinstance(item, dict) else "[]"
+            rest.append((True, closed))
+            for number, key in reversed(list(enumerate(item))):
+                before = "," if number else opened
+                is_object = isinstance(item, dict)
+                rest.append((False, item[key] if is_object else key))
+                rest.append((True, before + json.dumps(str(key)) + ":" if is_object else before))
+        else:
+            yield json.dumps(item)

@@ -134,3 +134,28 @@ def test_sam_builds_beside_the_project() -> None:
     makefile = (ROOT / "layer" / "Makefile").read_text()
     for name in ("ZipFunction", "LayerX86", "LayerArm", "Function", "Layer"):
         assert f"build-{name}" in makefile
+
+
+def test_the_function_knows_the_urls_mode_and_streams_by_our_client_alone() -> None:
+    template = translated("template.yaml")
+    mode = {"Ref": "InvokeMode"}
+    urls = of_type(template, "AWS::Lambda::Url").values()
+    assert [url["Properties"]["InvokeMode"] for url in urls] == [mode, mode]
+    for function in of_type(template, "AWS::Lambda::Function").values():
+        assert function["Properties"]["Environment"]["Variables"]["INVOKE_MODE"] == mode
+    assert template["Parameters"]["InvokeMode"]["Default"] == "BUFFERED"
+    (rule,) = template["Rules"].values()
+    assert rule["RuleCondition"] == {"Fn::Equals": [mode, "RESPONSE_STREAM"]}
+    assert [assertion["Assert"] for assertion in rule["Assertions"]] == [
+        {"Fn::Equals": [{"Ref": "RuntimeClient"}, "zeroserve"]},
+        {"Fn::Not": [{"Fn::Equals": [{"Ref": "ColdStart"}, "snapstart"]}]},
+    ]
+
+
+def test_objects_by_reference_are_of_the_bucket_that_the_role_may_read() -> None:
+    template = translated("template.yaml")
+    (statement,) = template["Resources"]["ReferencePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "s3:GetObject"
+    assert "${ReferenceBucket}/*" in statement["Resource"]["Fn::Sub"]
+    for function in of_type(template, "AWS::Lambda::Function").values():
+        assert function["Properties"]["Environment"]["Variables"]["REFERENCE_BUCKETS"] == {"Ref": "ReferenceBucket"}

@@ -117,7 +117,14 @@ def test_whoever_has_held_most_for_longest_goes() -> None:
 def test_slow_bodies_make_way_for_one_that_waits() -> None:
     async def run() -> None:
         intake = Intake(4, 64)
-        slow = intake.open(60 * MIB, None)
+        opened: asyncio.Future[Arrival] = asyncio.get_running_loop().create_future()
+
+        async def sent_slowly() -> None:
+            opened.set_result(intake.open(60 * MIB, None))
+            await asyncio.Event().wait()
+
+        sender = asyncio.create_task(sent_slowly())  # the refusal cancels the task that reads the body
+        slow = await opened
         slow.began -= 5
         slow.hold(60 * MIB)
         gone = asyncio.Event()
@@ -126,6 +133,8 @@ def test_slow_bodies_make_way_for_one_that_waits() -> None:
         await asyncio.wait_for(gone.wait(), TURN_WAIT_S / 2)
         assert slow.refusal is not None
         assert arrival.turn
+        with pytest.raises(asyncio.CancelledError):
+            await sender
 
     asyncio.run(run())
 

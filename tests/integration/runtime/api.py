@@ -9,8 +9,8 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,13 +27,18 @@ Step = bytes | float | object  # to send, seconds to wait, or one of the two abo
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it came; header names are lower case, `connection` counts the connections."""
+    """A request as it came; header names are lower case, `connection` counts the connections.
+
+    `chunks` and `trailers` are of a body that came in chunks; `body` is all of it.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     connection: int
+    chunks: tuple[bytes, ...] = ()
+    trailers: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> Any:
         return json.loads(self.body)
@@ -99,6 +104,10 @@ class RuntimeApi:
         self.posts: queue.SimpleQueue[list[Step]] = queue.SimpleQueue()
         self.seen: list[Seen] = []
         self.hang_up_after: int | None = None  # bytes of a POST's body, of which the rest is not read
+        self.cut_after: int | None = None  # chunks of a body, after which the connection is reset
+        self.stop_after: int | None = None  # chunks of a body, after which nothing is read any more
+        self.keeps_chunks = True
+        self.chunks: list[bytes] = []  # of the streamed body that is coming, or came last
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -134,6 +143,13 @@ class RuntimeApi:
         assert len(found) >= count, f"{path} was asked {len(found)} times; all requests: {self.seen}"
         return found[count - 1]
 
+    def wait_for_chunks(self, count: int) -> list[bytes]:
+        """The first `count` chunks of the body that is coming, once they are there."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.chunks) >= count, WAIT)
+            assert len(self.chunks) >= count, f"{len(self.chunks)} chunks came: {self.chunks}"
+            return self.chunks[:count]
+
     def response(self, number: int = 1) -> Seen:
         """The response to the event of that number."""
         return self.wait_for(f"{PREFIX}invocation/request-{number}/response")
@@ -168,12 +184,40 @@ class RuntimeApi:
                     reader.read(self.hang_up_after)
                     self._answer(connection, [*answer("413 Too Large"), RESET])
                     return
-                body = reader.read(int(headers.get("content-length", "0")))
+                trailers: dict[str, str] = {}
+                if headers.get("transfer-encoding") == "chunked":
+                    if not self._read_chunks(reader, trailers):
+                        self._answer(connection, [RESET])
+                        return
+                    body, chunks = b"".join(self.chunks), tuple(self.chunks)
+                else:
+                    body, chunks = reader.read(int(headers.get("content-length", "0"))), ()
                 with self._changed:
-                    self.seen.append(Seen(method, path, headers, body, number))
+                    self.seen.append(Seen(method, path, headers, body, number, chunks, trailers))
                     self._changed.notify_all()
                 if not self._answer(connection, self._reply(method)):
                     return
+
+    def _read_chunks(self, reader: BinaryIO, trailers: dict[str, str]) -> bool:
+        """Whether all of them came, and the trailers; they are in `chunks` as soon as they come."""
+        self.chunks = []
+        count = 0
+        while size := int(reader.readline(), 16):
+            chunk = reader.read(size)
+            assert (len(chunk), reader.readline()) == (size, b"\r\n")
+            count += 1
+            with self._changed:
+                self.chunks.append(chunk if self.keeps_chunks else b"")
+                self._changed.notify_all()
+            if count == self.cut_after:
+                return False
+            if count == self.stop_after:
+                self._closed.wait(WAIT)
+                return False
+        while line := reader.readline().decode().rstrip("\r\n"):
+            name, _, value = line.partition(":")
+            trailers[name.lower()] = value.strip()
+        return True
 
     def _reply(self, method: str) -> list[Step]:
         while method == "GET":
