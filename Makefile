@@ -16,7 +16,7 @@ CONFORMANCE := .cache/venvs/conformance
 ZIG := .cache/venvs/zig
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve kernels check coverage test test-conformance test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-features bench-report
+.PHONY: help run serve kernels check coverage test test-conformance test-feast test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-features bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,9 @@ $(CONFORMANCE)/.ready: requirements/conformance.txt
 
 test-conformance: $(READY) $(CONFORMANCE)/.ready ## the kserve client and schemathesis, in an environment of their own
 	$(CONFORMANCE)/bin/python -m pytest -q --confcutdir=tests/conformance tests/conformance
+
+test-feast: $(READY) ## entity features beside Feast's own reader, in an environment of its own (650 MB) that the test makes
+	TEST_FEAST=1 $(PY) -m pytest -q tests/integration/features/test_feast.py
 
 test-hostile: CASES = 250000
 test-hostile: SEED = 1 2
@@ -156,6 +159,7 @@ lock: ## resolve the requirement files anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/feast.in -o requirements/feast.txt
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .cache dist build models/*/prepared function/native/*.so

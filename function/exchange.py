@@ -28,12 +28,12 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 class Exchange:
     """A request, its response, and what the log and the metrics tell of them.
 
-    `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
-    matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
-    `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `features` what was looked up, `bytes_in` the length of the body as it came, `bytes_out` what has left of an answer
-    that streams, `objects` what the request has read by reference, `deadline` when Lambda ends the invocation, by
-    `time.perf_counter`.
+    `source` is http, direct, s3, sqs or kinesis, `record` the name of the latter three's record. `route` is the pattern
+    that matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its
+    artifact's, `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under
+    `cache_key`, `features` what was looked up, `bytes_in` the length of the body as it came, `bytes_out` what has left
+    of an answer that streams, `objects` what the request has read by reference, `deadline` when Lambda ends the
+    invocation, by `time.perf_counter`.
     """
 
     __slots__ = (

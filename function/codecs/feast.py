@@ -14,7 +14,7 @@ from function.features.view import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from function.features.view import View
@@ -124,13 +124,17 @@ def time_text(seconds: float) -> str:
     return f"{when}.{micros // 1000:03d}Z" if micros else f"{when}Z"
 
 
-def rows(body: Body, view: View) -> Iterator[tuple[bytes, Row]]:
+def rows(body: Body, view: View, show: Callable[[object], str] = shown) -> Iterator[tuple[bytes, Row]]:
     """The entity key and the row of each of {"rows": [{...}]}: every key and column of the view, null where unknown.
+
+    `view`, if it is sent, has to be this one. `show`: what the messages say of a value that does not fit.
 
     `event_timestamp`, RFC 3339, says when it was observed; without it, now. PredictError (INVALID_ARGUMENT).
     """
     root = parse(body)
-    check_fields(root, ("rows",), "the request")
+    check_fields(root, ("rows", "view"), "the request")
+    if (named := root.get("view")) not in (None, view.name):
+        raise invalid(f"'view' is {describe(named)}; these rows would go to {view.name!r}")
     found = array_field(root, "rows", "the request")
     if found is None or not len(found):
         raise invalid('the request needs "rows", an array of at least one object')
@@ -146,16 +150,16 @@ def rows(body: Body, view: View) -> Iterator[tuple[bytes, Row]]:
         for column in view.columns:
             value = fields[column.name]
             if value is not None and not column.holds(value):
-                raise invalid(f"{where}: {column.name!r} is {shown(value)}; {takes(column.datatype)} is expected")
-        seconds = _seconds(fields.get(TIMESTAMP), where)
+                raise invalid(f"{where}: {column.name!r} is {show(value)}; {takes(column.datatype)} is expected")
+        seconds = _seconds(fields.get(TIMESTAMP), where, show)
         yield view.entity_key(fields), Row(seconds, {column.name: fields[column.name] for column in view.columns})
 
 
-def _seconds(text: object, where: str) -> float:
+def _seconds(text: object, where: str, show: Callable[[object], str]) -> float:
     if text is None:
         return time.time()
     try:
         when = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError says what came
         return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
-        raise invalid(f"{where}: {TIMESTAMP} is {shown(text)}; such as 2026-01-31T12:00:00Z is expected") from None
+        raise invalid(f"{where}: {TIMESTAMP} is {show(text)}; such as 2026-01-31T12:00:00Z is expected") from None

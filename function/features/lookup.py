@@ -67,7 +67,7 @@ class Lookup:
         self, memory: Memory, tiers: Sequence[Tier], deadline_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._memory, self._tiers, self._deadline_s, self._clock = memory, tiers, deadline_s, clock
-        self._flights: dict[tuple[str, str, bytes], _Flight] = {}
+        self._flights: dict[tuple[str, bytes], _Flight] = {}
         self._lock = threading.Lock()
         self._threads = Threads(_THREADS)
 
@@ -117,7 +117,7 @@ class Lookup:
         return [tier.name for tier in self._tiers if tier.resting()]
 
     def _flight(self, view: View, key: bytes, opened: _Batch) -> _Flight:
-        place = (view.project, view.name, key)
+        place = (view.scope, key)
         with self._lock:
             flight = self._flights.get(place)
             if flight is None:
@@ -177,6 +177,8 @@ class Lookup:
             found.append((depth, rows_found))
             for flight, row in zip(left, rows, strict=True):
                 if row is not None and not row.missing():
+                    if row.unreadable and (entry := self._memory.get(flight.view, flight.key)) and entry[0].row:
+                        row = row.with_last(entry[0].row)  # noqa: PLW2901
                     self._memory.put(flight.view, flight.key, row)
                     flight.outcome, flight.done = Outcome(row, tier.name), True
                     rows_found.append((flight.view, flight.key, row))
@@ -200,7 +202,7 @@ class Lookup:
     def _land(self, batch: _Batch) -> None:
         with self._lock:
             for flight in batch.flights:
-                self._flights.pop((flight.view.project, flight.view.name, flight.key), None)
+                self._flights.pop((flight.view.scope, flight.key), None)
         for flight in batch.flights:
             flight.done = True
         batch.stepped()

@@ -43,7 +43,7 @@ class PostgresStore:
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
         """The row of each (view, entity key), None where there is none.
 
-        OSError or pg8000's errors; ValueFormatError for a stored value that is none.
+        OSError or pg8000's errors.
         """
         found: dict[tuple[str, bytes], Row] = {}
         for view in {view.name: view for view, _ in wanted}.values():
@@ -80,12 +80,12 @@ class PostgresStore:
             f"SELECT entity_key, feature_name, value, event_ts FROM {_table(view)} "  # noqa: S608  (quoted)
             "WHERE entity_key = ANY(:keys) AND feature_name = ANY(:names)"
         )
-        values: dict[bytes, dict[str, Any]] = {}
+        values: dict[bytes, dict[str, bytes | None]] = {}
         times: dict[bytes, float] = {}
         for key, name, value, when in self._run(statement, keys=keys, names=[each.name for each in view.columns]):
-            values.setdefault(key, {})[name] = feast_values.decode(value)[1]
+            values.setdefault(key, {})[name] = value
             times[key] = when.timestamp() if when else 0.0
-        return {key: Row(times[key], row) for key, row in values.items()}
+        return {key: Row.stored(times[key], row) for key, row in values.items()}
 
     def _own_query(self, view: View, keys: list[bytes]) -> dict[bytes, Row]:
         """The query has `:keys`, and gives columns by the names of the join key, the features and event_timestamp."""

@@ -72,10 +72,10 @@ class Tier:
         warn(f"the feature {self.name} rests for {COOLDOWN_S:.0f} s: {reason}")
 
 
-def from_settings(settings: Settings, timeout: float = TIMEOUT_S) -> list[Tier]:
+def from_settings(settings: Settings, timeout: float | None = None) -> list[Tier]:
     """The tiers that FEATURES_URL and FEATURES_DATABASE_URL name, nearest first. PredictError (UNAVAILABLE).
 
-    `timeout`: seconds that a store has for each step.
+    `timeout`: seconds that a store has for each step, TIMEOUT_S without it.
     """
     tiers = []
     for name, variable, url in (
@@ -83,7 +83,7 @@ def from_settings(settings: Settings, timeout: float = TIMEOUT_S) -> list[Tier]:
         ("database", "FEATURES_DATABASE_URL", settings.features_database_url),
     ):
         if url:
-            tiers.append(Tier(name, _store(settings, variable, url, timeout)))
+            tiers.append(Tier(name, _store(settings, variable, url, timeout or TIMEOUT_S)))
     return tiers
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from function.codecs import feast
+from function.codecs.values import shown
 from function.errors import PredictError, invalid
 from function.exchange import LookedUp
 from function.features.join import FAILED
@@ -12,8 +15,7 @@ from function.routes.admin import check_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
+    from collections.abc import Iterator
 
     from function.exchange import Exchange
     from function.features.lookup import Outcome
@@ -74,49 +76,43 @@ def _looked_up(
 class _Answers:
     """What is said of the rows of one view: status and time are the same for all of its columns that a store has."""
 
-    __slots__ = ("_found", "_statuses", "_times")
+    __slots__ = ("_rows", "_statuses", "_times")
 
     def __init__(self, view: View, outcomes: list[Outcome], unknown: str) -> None:
-        import time
-
         oldest = time.time() - view.ttl if view.ttl else 0.0
-        self._found: list[Mapping[str, Any] | None] = []
-        self._statuses: list[str] = []
-        self._times: list[str] = []
-        for outcome in outcomes:
-            row = outcome.row
-            if row is None or row.missing():
-                self._add(None, unknown, 0.0)
-            else:
-                status = "OUTSIDE_MAX_AGE" if view.ttl and row.event_time < oldest else "PRESENT"
-                self._add(row.values, status, row.event_time)
-
-    def _add(self, values: Mapping[str, Any] | None, status: str, seconds: float) -> None:
-        self._found.append(values)
-        self._statuses.append(status)
-        self._times.append(feast.time_text(seconds))
+        rows = [outcome.row for outcome in outcomes]
+        self._rows = [None if row is None or row.missing() else row for row in rows]
+        self._times = [feast.NEVER if row is None else feast.time_text(row.event_time) for row in self._rows]
+        self._statuses = [
+            unknown if row is None else "OUTSIDE_MAX_AGE" if view.ttl and row.event_time < oldest else "PRESENT"
+            for row in self._rows
+        ]
 
     def column(self, name: str, shown: str) -> feast.Column:
         """The column `name` of the view, which the answer calls `shown`."""
-        values = [None if row is None else row.get(name) for row in self._found]
-        statuses, times = self._statuses, self._times
-        lacking = [index for index, row in enumerate(self._found) if row is not None and name not in row]
-        if lacking:
-            statuses, times = statuses.copy(), times.copy()
-            for index in lacking:
-                statuses[index], times[index] = "NOT_FOUND", feast.NEVER
-        return feast.Column(shown, values, statuses, times)
+        values = [None if row is None else row.values.get(name) for row in self._rows]
+        statuses = self._statuses
+        for index, row in enumerate(self._rows):
+            if row is not None and name not in row.values:
+                statuses = statuses.copy() if statuses is self._statuses else statuses
+                statuses[index] = "INVALID" if name in row.unreadable else "NOT_FOUND"
+        return feast.Column(shown, values, statuses, self._times)
 
 
 def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
     """Writes whole rows of a view to the nearest store, then to this process's memory.
 
-    PredictError: NOT_FOUND without the key or for an unknown view, UNAVAILABLE where the store takes nothing.
+    A record of SQS or Kinesis needs no key, but the setting. PredictError: NOT_FOUND without either or for an unknown
+    view, UNAVAILABLE where the store takes nothing.
     """
-    check_key(inference, exchange, "POST /v1/features/{view}")
+    if exchange.record is None:
+        check_key(inference, exchange, "POST /v1/features/{view}")
+    elif not inference.settings.features_from_records:
+        raise PredictError("NOT_FOUND", "records may not write features here; set FEATURES_FROM_RECORDS=1 to let them")
     view = _view(_views(inference, {parameters["view"]}), parameters["view"])
     with exchange.phase("features"), LIMITS.hold(8 * len(exchange.request.body), "these rows", "send fewer at a time"):
-        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view)]
+        show = shown if exchange.record is None else _hidden
+        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view, show)]
         try:
             inference.join().lookup.write(rows)
         except PredictError:
@@ -126,6 +122,11 @@ def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
             message = f"the store did not take the rows ({type(error).__name__}); send them again"
             raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"}) from error
     return json_response(200, {"view": view.name, "rows": len(rows)})
+
+
+def _hidden(_value: object) -> str:
+    """What is said of a record's value: nobody is told of a record but the log, which has no values."""
+    return "something else"
 
 
 def _views_of(inference: Inference, model: str) -> list[View]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -272,3 +273,21 @@ def test_where_the_entities_came_from_is_told(client: Client, capsys: pytest.Cap
     line = capsys.readouterr().out
     assert json.loads(line)["features"] == {"memory": 2, "defaulted": len(COLUMNS), "resting": 0}
     assert "secret-card" not in line
+
+
+def test_rows_that_do_not_fit_into_memory_are_not_lost_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "".join(f"more-{number},1,2,false,DE\n" for number in range(100))
+    monkeypatch.setattr(models, "ROWS", models.ROWS + more)
+    models.build(tmp_path)
+
+    def asked(capacity: int) -> Any:
+        client = new_client(tmp_path, "cards", FEATURES_CACHE_BYTES=str(capacity))
+        client.post(PREDICT, {"instances": [ROW]})  # the second request is told the same
+        return client.post(PREDICT, {"instances": [ROW]})
+
+    refused = asked(50_000)
+    told = re.search(r"the 102 rows of cards.csv take (\d+) bytes, for which FEATURES_CACHE_BYTES has", refused.error)
+    assert told, refused.error
+    assert refused.status == 503
+    assert asked(int(told[1]) - 1).status == 503
+    assert asked(int(told[1])).json["predictions"] == [KNOWN]

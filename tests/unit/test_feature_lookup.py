@@ -55,10 +55,10 @@ class Store:
         self.rows.update((key, row) for _, key, row in rows)
 
 
-def view(max_age: float = 60) -> View:
+def view(max_age: float = 60, *names: str) -> View:
     document: dict[str, Any] = {"view": "card_stats", "project": "fraud", "max_age": max_age}
     document["entity"] = [{"name": "card_id", "datatype": "BYTES"}]
-    document["columns"] = [{"name": "mean", "datatype": "FP32"}]
+    document["columns"] = [{"name": name, "datatype": "FP32"} for name in names or ["mean"]]
     return View(document)
 
 
@@ -247,6 +247,15 @@ def test_a_view_without_an_age_is_not_read_again_for_a_request_that_came_too_lat
     assert tiers._flight(view(0), b"a", opened).outcome.source == "memory"
     assert not opened.flights
     assert len(store.reads) == 1
+
+
+def test_two_models_may_name_different_columns_of_one_view() -> None:
+    """A row in memory has the columns of whoever asked for it."""
+    store = Store({b"a": row(1)})
+    tiers = lookup(store)
+    assert seen(tiers, b"a") == [(1, "store")]
+    assert seen(tiers, b"a", of=view(60, "mean", "total")) == [(1, "store")]
+    assert seen(tiers, b"a", of=view(60, "mean", "total")) == [(1, "memory")]
 
 
 def awaited(reads: list[list[bytes]]) -> None:
