@@ -156,6 +156,8 @@ lock: ## resolve the requirement files anew (needs uv)
 	  -c requirements/dev.txt -o requirements/image.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
 	  --no-deps -c requirements/dev.txt -o requirements/text.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/postgres.in \
+	  -c requirements/dev.txt -o requirements/postgres.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt

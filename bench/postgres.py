@@ -26,7 +26,7 @@ STOP_SECONDS = 30.0
 INITDB = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
 
 
-def _user() -> dict[str, Any]:
+def server_user() -> dict[str, Any]:
     """PostgreSQL refuses to run as root: then it is the user postgres, whom Debian's package makes."""
     if os.geteuid():
         return {}
@@ -54,7 +54,7 @@ def postgres(*settings: str) -> Iterator[Postgres]:
     """A fresh server with these settings, such as "max_connections=4"."""
     assert INITDB is not None
     folder = Path(tempfile.mkdtemp(prefix="zeroserve-postgres-"))
-    user, port = _user(), processes.free_port()
+    user, port = server_user(), processes.free_port()
     if user:
         os.chown(folder, user["user"], user["group"])
     data = folder / "data"

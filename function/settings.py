@@ -117,7 +117,8 @@ class Settings(_Rows):
         "FEATURES_URL", "near store of entity features: redis(s)://, valkey(s)://host:port or dynamodb://; empty: none"
     )
     features_database_url = _text(
-        "FEATURES_DATABASE_URL", "their database: postgresql://user[:password]@host[:port]/database; empty: none"
+        "FEATURES_DATABASE_URL",
+        "their database: postgresql://user[:password]@host[:port]/database[?sslmode=verify-full]; empty: none",
     )
     features_cache_bytes = _number("FEATURES_CACHE_BYTES", "memory for entity features", 16 * 1024 * 1024)
     features_from_records = _switch(

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("function", "models", "infra", "layer")
 MODELS = ("digits", "fraud", "mobilenetv2")  # those that come with the code; others in models/ are somebody's own
-REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "rie.txt")
+REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "postgres.txt", "rie.txt")
 _KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh", ".so"}  # .so: the JSON reader, for each architecture
 _WITHOUT_KIND = {
     "layer/zeroserve-bootstrap",  # a file of every layer

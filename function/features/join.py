@@ -129,6 +129,7 @@ def _fill(view: View, outcomes: Sequence[Outcome], found: dict[str, Any], told: 
                 values.append(column.default)
             told.note(index, view.name, status, names)
             continue
+        told.served(row.event_time, now)
         gaps: list[str] = []
         unreadable: list[str] = []
         for column, values in places:

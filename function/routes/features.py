@@ -57,8 +57,11 @@ def _looked_up(
     count, join = len(wanted), inference.join()
     rows = [dict(zip(wanted.entities, row, strict=True)) for row in zip(*wanted.entities.values(), strict=True)]
     outcomes = join.lookup.rows([(view, view.entity_key(row)) for view in views for row in rows])
+    now = time.time()
     for outcome in outcomes:
         told.found(outcome.source)
+        if outcome.row:
+            told.served(outcome.row.event_time, now)
     told.resting = join.lookup.resting()
     if FAILED in told.sources:
         raise PredictError("UNAVAILABLE", "no store of features answered; ask again", {"Retry-After": "1"})

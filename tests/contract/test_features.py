@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -291,3 +292,25 @@ def test_rows_that_do_not_fit_into_memory_are_not_lost_unseen(tmp_path: Path, mo
     assert refused.status == 503
     assert asked(int(told[1]) - 1).status == 503
     assert asked(int(told[1])).json["predictions"] == [KNOWN]
+
+
+def test_the_age_of_what_was_served_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models.build(tmp_path)
+    client = new_client(tmp_path, "cards", ADMIN_KEY=KEY["X-Admin-Key"], AWS_LAMBDA_FUNCTION_NAME="scorer")
+    seen = datetime.now(UTC) - timedelta(hours=2)
+    rows = [NEW | {"event_timestamp": seen.isoformat()}, NEW | {"card_id": "c-10"}]
+    assert client.post(WRITE, {"rows": rows}, KEY).status == 200
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        (PREDICT, {"instances": [{"card_id": "c-9", "amount": 1}, {"card_id": "c-10", "amount": 1}]}),
+        (ONLINE, {"entities": {"card_id": ["c-9", "c-10"]}, "features": ["card_stats:mean"]}),
+    ]
+    for path, body in bodies:
+        capsys.readouterr()
+        assert client.post(path, body).status == 200
+        line = json.loads(capsys.readouterr().out)
+        assert 7200 <= line["features_age_s"] < 7300
+        metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+        assert {"Name": "features_age_s", "Unit": "Seconds"} in metrics
+    capsys.readouterr()
+    client.post(PREDICT, {"instances": [{"card_id": "nobody", "amount": 1}]})
+    assert "features_age_s" not in json.loads(capsys.readouterr().out)
