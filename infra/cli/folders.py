@@ -43,7 +43,7 @@ def _cells(row: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
 
 def _described(model: Manifest) -> dict[str, Any]:
     kinds = [spec.datatype for spec in model.inputs]
-    tables = [name for name in ("image", "table", "text") if getattr(model, name, None)]
+    tables = [name for name in ("image", "table", "text", "processing") if getattr(model, name, None)]
     takes = ", ".join(dict.fromkeys(tables + kinds))
     return {
         "name": model.name,
