@@ -3,8 +3,8 @@
     a million scores = Lambda's requests + duration + the store's reads + the store's standing cost / millions a month
     duration         = billed ms x GB x price of a GB-second; a request here, and the network's way, rounded up to 1 ms
 
-Prices of US East (N. Virginia) in US dollars: Lambda's as in docs/operations.md, "Cost"; the stores' as quoted in 2025 or
-2026 by usage.ai (ElastiCache serverless), airbyte.com (DynamoDB) and infratally.com (RDS). Check them at
+Prices of US East (N. Virginia) in US dollars: Lambda's as in docs/operations.md, "Cost"; the stores' as quoted in 2025
+or 2026 by usage.ai (ElastiCache serverless), airbyte.com (DynamoDB) and infratally.com (RDS). Check them at
 aws.amazon.com/elasticache/pricing, aws.amazon.com/dynamodb/pricing/on-demand and aws.amazon.com/rds/postgresql/pricing.
 """
 

@@ -181,7 +181,8 @@ class Lookup:
                         row = row.with_last(entry[0].row)  # noqa: PLW2901
                     self._memory.put(flight.view, flight.key, row)
                     flight.outcome, flight.done = Outcome(row, tier.name), True
-                    rows_found.append((flight.view, flight.key, row))
+                    if not row.unreadable:  # in a nearer store the gap would be a null, and stay when it is mended
+                        rows_found.append((flight.view, flight.key, row))
             left = [flight for flight in left if not flight.done]
             if not left:
                 return

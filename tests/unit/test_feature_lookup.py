@@ -97,6 +97,19 @@ def test_what_the_database_gave_is_written_up() -> None:
     assert near.rows[b"a"].values == {"mean": 1}
 
 
+def test_a_row_that_cannot_be_read_whole_is_not_written_up() -> None:
+    near, far = Store(), Store({b"a": Row(1.0, {}, {"mean": None}), b"b": row(2)})
+    tiers = lookup(near, far)
+    (damaged, _) = tiers.rows([(view(), b"a"), (view(), b"b")])
+    assert damaged.row
+    assert (damaged.source, list(damaged.row.unreadable)) == ("database", ["mean"])
+    for _ in range(1000):
+        if b"b" in near.rows:
+            break
+        threading.Event().wait(0.01)
+    assert list(near.rows) == [b"b"]
+
+
 def test_a_thousand_requests_for_one_cold_key_are_one_read() -> None:
     store = Store({b"a": row(1)})
     store.gate.clear()
