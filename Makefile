@@ -16,7 +16,7 @@ CONFORMANCE := .cache/venvs/conformance
 ZIG := .cache/venvs/zig
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve kernels check coverage test test-conformance test-feast test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve kernels check coverage test test-conformance test-feast test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-features bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -112,8 +112,8 @@ test-image: $(READY) ## build the image over Debian packages and run it (root, D
 validate: $(READY) $(CONFORMANCE)/.ready ## templates and manifests, checked offline
 	$(PY) -m infra.validate --kserve-python $(CONFORMANCE)/bin/python
 
-bench: $(READY) ## all benchmarks, one after the other, then the report (about 25 minutes)
-	for part in cold load ladder memory report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
+bench: $(READY) ## all benchmarks, one after the other, then the report (about 35 minutes)
+	for part in cold load ladder memory features report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
 
 bench-cold: $(READY) ## from process spawn to the first prediction, beside the rivals (RUNS=)
 	$(PY) -m bench.cold --runs $(RUNS)
@@ -121,6 +121,7 @@ bench-cold: $(READY) ## from process spawn to the first prediction, beside the r
 bench-load: RUNS = 3
 bench-ladder: RUNS = 1
 bench-memory: RUNS = 2
+bench-features: RUNS = 3
 bench-load: $(READY) ## throughput and latency under load (RUNS= rounds)
 	$(PY) -m bench.load --runs $(RUNS)
 
@@ -129,6 +130,9 @@ bench-ladder: $(READY) ## how cost grows with clients and cores (RUNS= rounds)
 
 bench-memory: $(READY) ## memory of servers and of many worker processes (RUNS= rounds)
 	$(PY) -m bench.memory --runs $(RUNS)
+
+bench-features: $(READY) ## entity features beside Feast's server, by tier, hit ratio, cold start (RUNS= rounds; redis, postgresql)
+	$(PY) -m bench.features --runs $(RUNS)
 
 bench-report: $(READY) ## docs/benchmarks.md and its charts from bench/results
 	$(PY) -m bench.report

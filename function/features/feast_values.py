@@ -27,6 +27,11 @@ _FIRST, _END = -62135596800, 253402300800  # seconds since 1970: protobuf's own 
 
 _PACKED = {DOUBLE: (b"\x29", "<d"), FLOAT: (b"\x35", "<f")}  # with their tags
 _FIXED = {DOUBLE: ("<d", 8), FLOAT: ("<f", 4)}
+# By tag: the type, the length of the whole Value, and what reads it.
+_WHOLE = {
+    tag: (kind, struct.calcsize(code) + 1, struct.Struct(f"<x{code[1]}").unpack)
+    for kind, (tag, code) in _PACKED.items()
+}
 
 
 def decode(data: bytes) -> tuple[int, Value]:
@@ -35,6 +40,8 @@ def decode(data: bytes) -> tuple[int, Value]:
     Sets are lists; JSON, UUIDs and decimals are texts. As in protobuf, the last field wins. Other types of value (maps,
     structures, times with a zone) are refused.
     """
+    if (whole := _WHOLE.get(data[:1])) and len(data) == whole[1]:  # most of all values, so at once
+        return whole[0], whole[2](data)[0]
     kind: int = NULL
     value: Value = None
     for number, wire, content in protobuf.fields(data):

@@ -119,7 +119,7 @@ def believed(view: View, outcome: Outcome, now: float) -> tuple[Row | None, str]
 
 
 def _fill(view: View, outcomes: Sequence[Outcome], found: dict[str, Any], told: LookedUp) -> None:
-    now, names = time.time(), [column.name for column in view.columns]
+    now, names = time.time(), view.names
     lists: list[list[Any]] = [[] for _ in names]
     places = list(zip(view.columns, lists, strict=True))
     for index, outcome in enumerate(outcomes):

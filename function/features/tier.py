@@ -38,6 +38,11 @@ class Tier:
         self._failures = 0
         self._resting_until = 0.0
 
+    def rests(self) -> bool:
+        """Whether nobody would be let through now."""
+        with self._lock:
+            return self._failures >= FAILURE_THRESHOLD and self._clock() < self._resting_until
+
     def available(self) -> bool:
         """Whether it may be asked now. After its rest one caller is let through, and the others when that went well."""
         with self._lock:

@@ -92,11 +92,14 @@ class View:
     """One [[features]] of a model: `keys` are its join keys with their datatypes, BYTES or integers."""
 
     __slots__ = (
+        "_key_names",
+        "_sorted_keys",
         "columns",
         "file",
         "keys",
         "max_age",
         "name",
+        "names",
         "on_error",
         "project",
         "query",
@@ -121,7 +124,9 @@ class View:
         self.on_error: str = document.get("on_error", "default")
         self.query: str = document.get("query", "")
         self.file: str = document.get("file", "")
-        names = [column.name for column in self.columns]
+        self._sorted_keys = [(name, datatype, KINDS[datatype]) for name, datatype in sorted(self.keys.items())]
+        self._key_names = feast_keys.key_names(sorted(self.keys))
+        self.names = names = [column.name for column in self.columns]
         # What rows in memory go by: two models may name different columns of one view.
         self.scope = "\0".join((self.project, self.name, *names))
         self.redis_fields = [*(feast_keys.redis_field(self.name, name) for name in names), f"_ts:{self.name}".encode()]
@@ -131,9 +136,10 @@ class View:
 
         PredictError (INVALID_ARGUMENT) for a join key that is missing, of another type or too long.
         """
-        return feast_keys.entity_key(
-            {name: (KINDS[datatype], _checked(name, datatype, row)) for name, datatype in self.keys.items()}
-        )
+        key = self._key_names
+        for name, datatype, kind in self._sorted_keys:
+            key += feast_keys.key_value(kind, _checked(name, datatype, row))
+        return key
 
 
 def _checked(name: str, datatype: str, row: Mapping[str, Any]) -> int | str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from function.features import feast_keys, feast_values, protobuf
 from function.features.protobuf import ValueFormatError
+from function.features.view import View
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,8 @@ def test_hashes_are_murmur3(data: bytes, short: int, long: str) -> None:
 
 
 def test_an_entity_key_sorts_its_join_keys() -> None:
-    key = feast_keys.entity_key({"b": (feast_keys.INT64, 5), "a": (feast_keys.STRING, "é")})
+    keys = [{"name": "b", "datatype": "INT64"}, {"name": "a", "datatype": "BYTES"}]
+    key = View({"view": "v", "project": "p", "entity": keys, "columns": []}).entity_key({"b": 5, "a": "é"})
     expected = (
         "02000000"
         "020000000100000061" + "020000000100000062" + "0200000002000000c3a9" + "04000000080000000500000000000000"

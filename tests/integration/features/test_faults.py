@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bench.postgres import INITDB, postgres
 from function.cache.resp import Connection
 from function.features import tier
 from function.features.join import Join
@@ -19,7 +20,7 @@ from tests.contract import feature_models
 from tests.contract.client import Client, new_client
 from tests.integration.aws.servers import VALKEY, Valkey
 from tests.integration.features.conftest import LONG, create_table, redis_url
-from tests.integration.features.servers import INITDB, Fault, postgres
+from tests.integration.features.servers import Fault
 
 if TYPE_CHECKING:
     import socket

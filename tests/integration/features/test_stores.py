@@ -21,9 +21,9 @@ from tests.integration.features.conftest import LONG, create_table, redis_url
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.postgres import Postgres
     from tests.integration.aws.servers import Valkey
     from tests.integration.features.conftest import Store
-    from tests.integration.features.servers import Postgres
 
 KEY = {"X-Admin-Key": "sesame"}
 ROW = {"mean": 10.25, "visits": 3, "stolen": False, "country": "AT"}

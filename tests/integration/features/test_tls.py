@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bench.postgres import INITDB, Postgres, postgres
 from function.errors import PredictError
 from function.features.postgres_store import PostgresStore
 from tests.contract.client import new_client
 from tests.integration.features.conftest import LONG, create_table
-from tests.integration.features.servers import INITDB, Postgres, certificates, postgres
+from tests.integration.features.servers import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
