@@ -104,7 +104,7 @@ def remove(model: Model, yes: Annotated[bool, typer.Option("--yes", "-y", help="
         folder = manifest.folder_of(model)
         if folder.parent != places.repository().resolve():
             refuse(f"{folder} does not lie in the repository {places.repository()}; delete it yourself: rm -r {folder}")
-        if (folder / "README.md").is_file() and folder.parent == places.EMBEDDED:
+        if folder.name in places.SHIPPED and folder.parent == places.EMBEDDED:
             refuse(f"{folder.name} comes with zeroserve; delete {folder / 'prepared'} to be rid of its artifacts")
         if not yes and not typer.confirm(f"delete {folder}?"):
             raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,8 @@ def test_a_loop_without_end_is_a_504_and_is_ended(client: Client) -> None:
     assert ask(client, "lists", {"a": 1}).status == 200
 
 
+# While a thread is traced, CPython 3.11 begins a call anew for as long as an exception waits for another thread.
+@pytest.mark.skipif(sys.gettrace() is not None, reason="Python 3.11 would not go on under coverage")
 def test_calls_that_cannot_be_ended_do_not_pile_up(client: Client) -> None:
     for _ in range(hooks.MOST_ABANDONED):
         assert ask(client, "waits", [1, 2]).status == 504

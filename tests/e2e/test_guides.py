@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bench import cache
 from tests.contract.entries.servers import ENTRIES, ROOT, serve
 
 GUIDES = ROOT / "docs" / "guides"
@@ -57,13 +58,19 @@ def test_a_guide_does_what_it_says(guide: str, tmp_path: Path) -> None:
     script.chmod(0o755)
     path = f"{script.parent}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    environment.pop("URL", None)
+    for name in ("URL", "REDIS"):
+        environment.pop(name, None)
     with ExitStack() as stack:
         for step in steps(guide):
             if step.file:
                 (tmp_path / step.file).parent.mkdir(exist_ok=True)
                 (tmp_path / step.file).write_text(step.text)
                 continue
+            if "$REDIS" in step.text and "REDIS" not in environment:
+                if cache.VALKEY is None:
+                    pytest.skip("neither valkey-server nor redis-server is installed (Debian: redis-server)")
+                environment["REDIS"] = stack.enter_context(cache.valkey())
+                environment["FEATURES_DEADLINE_MS"] = "20000"  # a busy machine must not meet it
             addresses = [""]
             if "$URL" in step.text:
                 if "URL" not in environment:
