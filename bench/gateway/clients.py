@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from bench.gateway.pace import PERIOD_S
@@ -55,7 +56,8 @@ async def ours(port: int) -> Any:
 
     async def call(*, stream: bool) -> int:
         body: Any = Completion(json.dumps(BODY | {"stream": stream}).encode())
-        made: Any = Call(PATH.removeprefix("/v1"), body, iter([target]), time.monotonic() + 60, "x")  # type: ignore[arg-type]
+        targets: Any = iter([target])
+        made: Any = Call(PATH.removeprefix("/v1"), body, targets, time.monotonic() + 60, "x")
         wire = wires.kept(target) or await wires.connect(target)  # type: ignore[arg-type]
         answer = Stream(made, wire, lambda stream: wires.keep(target, stream.wire))  # type: ignore[arg-type]
         wire.transport.write(made.request(""))
@@ -114,11 +116,11 @@ async def measured(name: str, port: int) -> dict[str, Any]:
     await asyncio.sleep(60 * PERIOD_S)
     tokens = STREAMS * (time.monotonic() - since) / PERIOD_S
     a_token = (time.process_time() - begun) / tokens
-    assert len(set(await asyncio.gather(*tasks))) == 1  # noqa: S101
+    assert len(set(await asyncio.gather(*tasks))) == 1
     close()
     await asyncio.sleep(0)
-    with open("/proc/self/status", encoding="ascii") as status:
-        resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+    status = Path("/proc/self/status").read_text().splitlines()
+    resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
     return {
         "client": name,
         "us_token": round(a_token * 1e6, 1),
@@ -134,7 +136,7 @@ def main() -> None:
         return
     command = [sys.executable, "-m", "bench.gateway.pace", "upstream", str(TOKENS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
-        assert upstream.stdout is not None  # noqa: S101
+        assert upstream.stdout is not None
         port = upstream.stdout.readline().strip()
         try:
             for name in sys.argv[1:]:
