@@ -83,8 +83,7 @@ def of(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"upstream": upstream, "file": asdict(file), "inputs": [], "outputs": []}
 
 
-def prepare(model: Manifest) -> list[str]:
-    """Writes prepared/model.json, which is all that is deployed; a line that says so."""
+def _record(model: Manifest) -> str:
     upstream = model.upstream
     assert upstream is not None  # noqa: S101
     document = {
@@ -99,12 +98,24 @@ def prepare(model: Manifest) -> list[str]:
         "upstream": asdict(upstream) | address(upstream.url),
         "fingerprint": hashlib.sha256(f"{FORMAT} {model.file.sha256}".encode()).hexdigest(),
     }
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def is_prepared(model: Manifest) -> bool:
+    """Whether prepared/model.json is what `prepare` writes."""
     path = model.prepared / "model.json"
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
+    return path.is_file() and path.read_text(encoding="utf-8") == _record(model)
+
+
+def prepare(model: Manifest) -> list[str]:
+    """Writes prepared/model.json, which is all that is deployed; a line that says so."""
+    upstream = model.upstream
+    assert upstream is not None  # noqa: S101
+    if is_prepared(model):
         return [f"{model.name}: {model.prepared} is up to date"]
+    path = model.prepared / "model.json"
     model.prepared.mkdir(exist_ok=True)
     beside = path.with_suffix(".new")
-    beside.write_text(content, encoding="utf-8")
+    beside.write_text(_record(model), encoding="utf-8")
     beside.replace(path)
     return [f"{model.name}: asks {upstream.model} at {upstream.url}"]
