@@ -16,7 +16,7 @@ CONFORMANCE := .cache/venvs/conformance
 ZIG := .cache/venvs/zig
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve kernels check coverage test test-conformance test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-report
+.PHONY: help run serve kernels check coverage test test-conformance test-feast test-hostile test-image package image release validate lint format lock clean prepare bench bench-cold bench-load bench-ladder bench-memory bench-features bench-report
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,9 @@ $(CONFORMANCE)/.ready: requirements/conformance.txt
 test-conformance: $(READY) $(CONFORMANCE)/.ready ## the kserve client and schemathesis, in an environment of their own
 	$(CONFORMANCE)/bin/python -m pytest -q --confcutdir=tests/conformance tests/conformance
 
+test-feast: $(READY) ## entity features beside Feast's own reader, in an environment of its own (650 MB) that the test makes
+	TEST_FEAST=1 $(PY) -m pytest -q tests/integration/features/test_feast.py
+
 test-hostile: CASES = 250000
 test-hostile: SEED = 1 2
 test-hostile: $(READY) ## the attack at length, an hour or so (CASES= of the fuzzer for each SEED=, tests/hostile/README.md)
@@ -109,8 +112,8 @@ test-image: $(READY) ## build the image over Debian packages and run it (root, D
 validate: $(READY) $(CONFORMANCE)/.ready ## templates and manifests, checked offline
 	$(PY) -m infra.validate --kserve-python $(CONFORMANCE)/bin/python
 
-bench: $(READY) ## all benchmarks, one after the other, then the report (about 25 minutes)
-	for part in cold load ladder memory report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
+bench: $(READY) ## all benchmarks, one after the other, then the report (about 35 minutes)
+	for part in cold load ladder memory features report; do $(MAKE) bench-$$part || failed=1; done; exit $${failed:-0}
 
 bench-cold: $(READY) ## from process spawn to the first prediction, beside the rivals (RUNS=)
 	$(PY) -m bench.cold --runs $(RUNS)
@@ -118,6 +121,7 @@ bench-cold: $(READY) ## from process spawn to the first prediction, beside the r
 bench-load: RUNS = 3
 bench-ladder: RUNS = 1
 bench-memory: RUNS = 2
+bench-features: RUNS = 3
 bench-load: $(READY) ## throughput and latency under load (RUNS= rounds)
 	$(PY) -m bench.load --runs $(RUNS)
 
@@ -126,6 +130,9 @@ bench-ladder: $(READY) ## how cost grows with clients and cores (RUNS= rounds)
 
 bench-memory: $(READY) ## memory of servers and of many worker processes (RUNS= rounds)
 	$(PY) -m bench.memory --runs $(RUNS)
+
+bench-features: $(READY) ## entity features beside Feast's server, by tier, hit ratio, cold start (RUNS= rounds; redis, postgresql)
+	$(PY) -m bench.features --runs $(RUNS)
 
 bench-report: $(READY) ## docs/benchmarks.md and its charts from bench/results
 	$(PY) -m bench.report
@@ -149,9 +156,14 @@ lock: ## resolve the requirement files anew (needs uv)
 	  -c requirements/dev.txt -o requirements/image.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/text.in \
 	  --no-deps -c requirements/dev.txt -o requirements/text.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/postgres.in \
+	  -c requirements/dev.txt -o requirements/postgres.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/ops.in -o requirements/ops.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/conformance.in -o requirements/conformance.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/zig.in -o requirements/zig.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/feast.in -o requirements/feast.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/boosting.in -c requirements/dev.txt -o requirements/boosting.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/torch.in -o requirements/torch.txt
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .cache dist build models/*/prepared function/native/*.so

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def parser(about: str | None, runs: int, meaning: str) -> argparse.ArgumentParser:
     """The options that every benchmark takes: --runs, with this default and meaning, and --model."""
     made = argparse.ArgumentParser(description=about)
-    made.add_argument("--runs", type=_positive, default=runs, help=f"{meaning} (default: {runs})")
+    made.add_argument("--runs", type=positive, default=runs, help=f"{meaning} (default: {runs})")
     made.add_argument("--model", default="digits", help="name of a model, or a folder with a model.toml")
     return made
 
@@ -48,7 +48,8 @@ def run(
     return 0
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of runs, for argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"should be 1 or more, not {number}")

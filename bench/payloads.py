@@ -36,7 +36,8 @@ class WrongAnswerError(RuntimeError):
 class Payload:
     """One POST request; `expected` are the scores that ONNX Runtime gives the same input, [classes].
 
-    They are the model's output for tensors, softmax probabilities for a picture.
+    They are the model's output for tensors, softmax probabilities for a picture. Under load, `others` take turns with
+    `body`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Payload:
     headers: Mapping[str, str]
     body: bytes
     expected: Sequence[float]
+    others: Sequence[bytes] = ()
 
     def event(self) -> bytes:
         """The request as the JSON event of a function URL."""

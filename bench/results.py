@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "results"
 # The end of a metric's name says its unit.
-UNITS = {"_ms": "ms", "_mb": "MB", "_worker_mb": "MB", "_rps": "1/s"}
+UNITS = {"_ms": "ms", "_mb": "MB", "_worker_mb": "MB", "_rps": "1/s", "_percent": "%"}
 KEYS = {"machine": dict, "versions": dict, "runs": int, "rows": list, "ratios": list}
 ROW_KEYS = {"system", "payload", "metric", "p50", "p90", "p99", "min", "unit"}
 RATIO_KEYS = {"of", "to", "payload", "metric", "value"}

@@ -29,12 +29,12 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 class Exchange:
     """A request, its response, and what the log and the metrics tell of them.
 
-    `source` is http, direct, s3 or sqs, `record` the name of the latter two's record. `route` is the pattern that
-    matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its artifact's,
-    `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under `cache_key`,
-    `features` what was looked up, `upstream` who was asked instead of a model here, `bytes_in` the length of the body
-    as it came, `bytes_out` what has left of an answer that streams, `objects` what the request has read by reference,
-    `deadline` when Lambda ends the invocation, by `time.perf_counter`.
+    `source` is http, direct, s3, sqs or kinesis, `record` the name of the latter three's record. `route` is the pattern
+    that matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its
+    artifact's, `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under
+    `cache_key`, `features` what was looked up, `upstream` who was asked instead of a model here, `bytes_in` the length
+    of the body as it came, `bytes_out` what has left of an answer that streams, `objects` what the request has read by
+    reference, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
@@ -121,20 +121,27 @@ class LookedUp:
     """What the answer and the metrics tell of the entity features that were looked up for a request.
 
     `defaulted`: {"row", "view", "status", "columns"} for each row of the request that is not wholly what a store holds;
-    `sources`: how many entities came from where; `defaults`: how many values are defaults; `resting`: tiers at rest.
+    `sources`: how many entities came from where; `defaults`: how many values are defaults; `resting`: tiers at rest;
+    `age`: seconds since the oldest observation that was served, None where no time is known.
     """
 
-    __slots__ = ("defaulted", "defaults", "resting", "sources")
+    __slots__ = ("age", "defaulted", "defaults", "resting", "sources")
 
     def __init__(self) -> None:
         self.defaulted: list[dict[str, Any]] = []
         self.sources: dict[str, int] = {}
         self.defaults = 0
         self.resting: list[str] = []
+        self.age: float | None = None
 
     def found(self, source: str) -> None:
         """Counts an entity that came from `source`."""
         self.sources[source] = self.sources.get(source, 0) + 1
+
+    def served(self, event_time: float, now: float) -> None:
+        """An observation of `event_time` (both seconds since 1970; 0: unknown) is part of the answer."""
+        if event_time and (self.age is None or now - event_time > self.age):
+            self.age = max(0.0, now - event_time)
 
     def shares(self) -> dict[str, float]:
         """Which part of the entities came from where."""

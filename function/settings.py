@@ -117,9 +117,13 @@ class Settings(_Rows):
         "FEATURES_URL", "near store of entity features: redis(s)://, valkey(s)://host:port or dynamodb://; empty: none"
     )
     features_database_url = _text(
-        "FEATURES_DATABASE_URL", "their database: postgresql://user[:password]@host[:port]/database; empty: none"
+        "FEATURES_DATABASE_URL",
+        "their database: postgresql://user[:password]@host[:port]/database[?sslmode=verify-full]; empty: none",
     )
     features_cache_bytes = _number("FEATURES_CACHE_BYTES", "memory for entity features", 16 * 1024 * 1024)
+    features_from_records = _switch(
+        "FEATURES_FROM_RECORDS", "1: records of SQS and Kinesis may write entity features, without the admin key"
+    )
     features_deadline_ms = _number("FEATURES_DEADLINE_MS", "how long a request waits for its entity features", 20)
     aws_endpoint_url = _text("AWS_ENDPOINT_URL", "another S3 and DynamoDB than AWS's, such as http://127.0.0.1:5000")
     # Set by AWS Lambda, ECS or EKS:

@@ -66,7 +66,7 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
     """The request that a body is, by what it begins with and which members it has."""
     name = quote(model.name, safe="")
     if body.startswith(_PICTURES) or any(brand in body[:16] for brand in _HEIC):
-        return Call(f"/v1/models/{name}/classify", body, "application/octet-stream")
+        return _picture(model, name, body)
     if source.endswith(".csv"):
         return Call(f"/v1/models/{name}:predict", body, "text/csv")
     try:
@@ -83,6 +83,11 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
     if isinstance(inputs, list) and inputs and all(isinstance(each, dict) for each in inputs):
         return Call(f"/v2/models/{name}/infer", body, JSON)
     return Call(f"/v1/models/{name}/{'classify' if 'image' in document else 'infer'}", body, JSON)
+
+
+def _picture(model: Manifest, name: str, body: bytes) -> Call:
+    route = ":predict" if model.processing and not model.image else "/classify"  # :predict: its own code reads it
+    return Call(f"/v1/models/{name}{route}", body, "application/octet-stream")
 
 
 def curl_lines(model: Manifest, url: str) -> list[str]:

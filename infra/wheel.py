@@ -19,10 +19,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from models import places
+
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("function", "models", "infra", "layer")
-MODELS = ("digits", "fraud", "mobilenetv2")  # those that come with the code; others in models/ are somebody's own
-REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "rie.txt")
+REQUIREMENTS = ("function.txt", "image.txt", "text.txt", "postgres.txt", "rie.txt")
 _KINDS = {".py", ".json", ".toml", ".txt", ".md", ".png", ".sh", ".so"}  # .so: the JSON reader, for each architecture
 _WITHOUT_KIND = {
     "layer/zeroserve-bootstrap",  # a file of every layer
@@ -50,7 +51,7 @@ def _belongs(relative: Path) -> bool:
     parts = relative.parts
     if _LEFT_OUT & set(parts) or any(part.startswith(".") for part in parts):
         return False
-    if parts[0] == "models" and len(parts) > 2 and parts[1] not in (*MODELS, "adding"):
+    if parts[0] == "models" and len(parts) > 2 and parts[1] not in (*places.SHIPPED, "adding"):
         return False
     return relative.suffix in _KINDS or relative.as_posix() in _WITHOUT_KIND
 
@@ -136,10 +137,13 @@ def build_sdist(sdist_directory: str, config_settings: object = None) -> str:
 
 
 def main() -> int:
-    """Writes the wheel into dist/ and says what to do with it."""
+    """Writes the wheel into dist/, and says what it lacks and what to do with it."""
+    from layer import stage
+
     target = ROOT / "dist"
     target.mkdir(exist_ok=True)
     wheel = target / build_wheel(str(target))
+    print("".join(f"{line}, then build it again\n" for line in stage.missing_kernels(ROOT)), end="")
     print(f"{wheel} {wheel.stat().st_size / 1e6:.1f} MB\nnext: pip install {wheel}")
     return 0
 

@@ -1,5 +1,7 @@
-"""What only some models need in the layer: the tokenizers package for [text], and the requirements.txt of a model with
-a processing.py or with [image], for which it may name pillow-heif."""
+"""What only some models need in the layer: the tokenizers package for [text], PostgreSQL's driver for a view's query.
+
+And the requirements.txt of a model with a processing.py, [image] or [[features]]: it may name pillow-heif or pg8000.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,18 @@ class RequirementError(Exception):
 
 
 def install(models: Sequence[Manifest], architecture: str, python_version: str, target: Path) -> None:
-    """Adds to `target` what `models` need; nothing for models without texts and processing.py.
+    """Adds to `target` what `models` need; nothing for models without texts, queries and requirements.txt.
 
     Raises layer.wheels.WheelError, layer.slim.RuleError and RequirementError.
     """
     if any(model.text for model in models):
         slim.install(rules.TEXT, wheels.ROOT / "requirements" / "text.txt", architecture, python_version, target)
+    if any(view.query for model in models for view in model.features):
+        lock = wheels.ROOT / "requirements" / "postgres.txt"
+        slim.install(rules.POSTGRES, lock, architecture, python_version, target)
     for model in models:
         required = model.folder / REQUIREMENTS
-        if (model.processing or model.image) and required.is_file():
+        if (model.processing or model.image or model.features) and required.is_file():
             # What function/ itself has in the layer is enough for pillow-heif, which asks for Pillow; a processing.py
             # may need all of it.
             present = () if model.processing else rules.FUNCTION

@@ -83,6 +83,9 @@ TEXT = {
     ),
 }
 
+# What it has where a model reads PostgreSQL (requirements/postgres.txt): the driver and what that imports.
+POSTGRES = dict.fromkeys(("pg8000", "scramp", "asn1crypto", "python-dateutil", "six"), _PURE)
+
 # package -> why nothing of it is deployed
 LEFT_OUT = {
     "numpy": "only the onnxruntime package needs it (36 MB)",

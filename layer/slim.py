@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from layer import elf
-from layer.rules import FUNCTION, LEFT_OUT, LICENCES, RUNTIME, TEXT, Rule
+from layer.rules import FUNCTION, LEFT_OUT, LICENCES, POSTGRES, RUNTIME, TEXT, Rule
 from layer.wheels import fetch, locked
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def install(rules: Mapping[str, Rule], lock: Path, architecture: str, python_ver
     Raises layer.wheels.WheelError, and RuleError when the lock file has a package that no rule speaks of.
     """
     packages = locked(lock)
-    if unknown := sorted(packages.keys() - FUNCTION.keys() - RUNTIME.keys() - TEXT.keys() - LEFT_OUT.keys()):
+    if unknown := sorted(packages.keys() - (FUNCTION | RUNTIME | TEXT | POSTGRES | LEFT_OUT).keys()):
         raise RuleError(f"{lock.name} has {', '.join(unknown)}: say in layer/rules.py what of it is deployed, and why")
     wanted = [name for name in packages if name in rules]
     for wheel in fetch(wanted, lock, architecture, python_version):

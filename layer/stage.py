@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from function.engine.artifact import ALIKE, PORTABLE, RECORD
 from layer import bytecode, extras, rules, slim
 from layer.wheels import ARCHITECTURES, CPU, ROOT
-from models import manifest
+from models import manifest, places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,11 @@ def function(target: Path, models: Sequence[str], python: str | None, *, server:
 
 def missing_kernels(target: Path, architectures: Sequence[str] = ARCHITECTURES) -> list[str]:
     """A line for each of the architectures for which `function` found no JSON reader in C (native/build.py)."""
+    mend = "run: make kernels"
+    if not places.CHECKOUT:
+        mend = "deploy for another architecture, or install a wheel of zeroserve that was built after `make kernels`"
     return [
-        f"no JSON reader in C for {architecture}: Python reads JSON there, many times slower; run: make kernels"
+        f"no JSON reader in C for {architecture}: Python reads JSON there, many times slower; {mend}"
         for architecture in architectures
         if not (target / "function" / "native" / f"json-{CPU[architecture]}.so").exists()
     ]

@@ -77,6 +77,16 @@ def _pip(requirements: Path, target: Path, architecture: str, python_version: st
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise WheelError(
-            f"pip could not fetch the wheels for {architecture}, Python {python_version}:\n"
-            f"{done.stdout.strip()[-2000:]}\nWhen the network is back, run the same command again"
+            f"pip could not fetch the wheels for {architecture}, Python {python_version}: {_reason(done.stdout)}. Once "
+            f"fetched they are kept in {CACHE}; mend it, then run the same command again"
         )
+
+
+def _reason(said: str) -> str:
+    """What kept pip, in a line: where it reached nobody, it ends with the words that there is no such package."""
+    if unreached := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([^'\n]+)", said):
+        return f"no network ({unreached[1]})"
+    if "No module named pip" in said:
+        return f"there is no pip here; run: {sys.executable} -m ensurepip"
+    lines = said.strip().splitlines() or ["it said nothing"]
+    return next((line for line in reversed(lines) if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")

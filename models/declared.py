@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _COLUMN_TYPES = ("FP32", "FP64", "INT64", "INT32", "BOOL", "BYTES")
 PROCESSING = "processing.py"
+_TAKEN = (PROCESSING, "model.json", "image.onnx", "alike.json")  # what preparing and packing write beside it
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _PYTHON = {"FP": (int, float), "IN": (int,), "BO": (bool,), "BY": (str,)}
 
@@ -82,13 +84,20 @@ class Text:
 
 @dataclass(frozen=True)
 class Processing:
-    """processing.py beside model.toml: how long one request may spend in it."""
+    """processing.py beside model.toml: how long one request may spend in it, and the `files` that it reads."""
 
     timeout_s: float = 10.0
+    files: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= 900:
             raise TableError(f"[processing] timeout_s is {self.timeout_s}; more than 0 and at most 900 is expected")
+        for name in self.files:
+            if not re.fullmatch(r"[^./][^/]*\.[^/]+", name) or name in _TAKEN:
+                raise TableError(
+                    f"[processing] files has {name!r}; files of this folder are expected, such as characters.txt, not "
+                    f"{', '.join(_TAKEN)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,9 @@ def sent(document: Any, folder: Path, inputs: list[TensorSpec], outputs: list[Te
         found["text"] = text(document["text"], folder, inputs, outputs)
     if has_processing:
         found["processing"] = make(Processing, "[processing] ", document.get("processing", {}))
+        for name in found["processing"].files:
+            if not (folder / name).is_file():
+                raise TableError(f"[processing] files: {folder / name} is missing; put it there, or take it out")
     elif "processing" in document:
         raise TableError(f"[processing] is there, and {folder / PROCESSING} is not; write it, or take the table out")
     return found

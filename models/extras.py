@@ -76,7 +76,8 @@ def files(model: Manifest) -> dict[str, bytes]:
         if view.file:
             found[view.file] = (model.folder / view.file).read_bytes()
     if model.processing:
-        found[PROCESSING] = (model.folder / PROCESSING).read_bytes()
+        for name in (PROCESSING, *model.processing.files):
+            found[name] = (model.folder / name).read_bytes()
     return found
 
 

@@ -9,6 +9,7 @@ import argparse
 import csv
 import hashlib
 import json
+import math
 import os
 import time
 from datetime import UTC
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 BATCH = 2000  # rows to a round trip
 TIMESTAMP = "event_timestamp"  # the column that says when a row was observed, RFC 3339; without it, now
-_ATTEMPTS = 5
+_ATTEMPTS, _PAUSE_S = 5, 0.2  # the pause is three times as long after each
+_TIMEOUT_S = 60.0  # for a batch; nobody waits for an answer
+_ENCODING = "utf-8-sig"  # with or without the mark that spreadsheets put before it
 
 
 class LoadError(Exception):
@@ -43,7 +46,7 @@ class LoadError(Exception):
 
 def load(path: Path, view: View, settings: Settings, *, restart: bool = False) -> int:
     """Writes every row that an earlier, interrupted run has not; returns how many. LoadError, PredictError, OSError."""
-    tiers = tier.from_settings(settings)
+    tiers = tier.from_settings(settings, _TIMEOUT_S)
     if not tiers:
         raise LoadError("no store is named; set FEATURES_URL or give --url redis://HOST:PORT")
     if not path.is_file():
@@ -51,14 +54,15 @@ def load(path: Path, view: View, settings: Settings, *, restart: bool = False) -
     store, mark = tiers[0].store, _mark(path, view, settings)
     feature_tables.create(store, view)
     done = 0 if restart else _done(mark)
-    written = 0
+    written, beside = 0, mark.with_suffix(".part")
     rows = islice(_rows(path, view), done, None)
     # Standard error: what a script reads is on standard output.
     with tqdm(desc=f"load {path.name}", unit=" rows", initial=done, total=_count(path), disable=None) as progress:
         while batch := [(view, key, row) for key, row in islice(rows, BATCH)]:
             _write(store, batch)
             done, written = done + len(batch), written + len(batch)
-            mark.write_text(json.dumps({"rows": done}))
+            beside.write_text(json.dumps({"rows": done}))
+            beside.replace(mark)  # at once: whoever is killed here does not begin again from the first row
             progress.update(len(batch))
     mark.unlink(missing_ok=True)
     return written
@@ -77,14 +81,15 @@ def _write(store: Store, batch: list[tuple[View, bytes, Row]]) -> None:
                     f"the store took no more ({type(error).__name__}: {error}); the same command goes on from here"
                 )
                 raise LoadError(message) from error
-            time.sleep(0.2 * 3**attempt)
+            time.sleep(_PAUSE_S * 3**attempt)
     raise AssertionError
 
 
 def _mark(path: Path, view: View, settings: Settings) -> Path:
     """Where it is written how far a run has come: for this file as it is, this view and this store."""
     stat = path.stat()
-    of = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, view.project, view.name, settings.features_url)
+    url = settings.features_url or settings.features_database_url
+    of = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, view.project, view.name, url)
     folder = places.cache() / "features"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{hashlib.sha256(repr(of).encode()).hexdigest()[:16]}.json"
@@ -108,19 +113,21 @@ def _rows(path: Path, view: View) -> Rows:
     names = [*view.keys, *(column.name for column in view.columns)]
     if path.suffix == ".parquet":
         return _parquet_rows(path, view, names)
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding=_ENCODING, newline="") as file:
         head = next(csv.reader(file), [])
     _check_head(path, head, names)
     return _csv_rows(path, view, timed=TIMESTAMP in head)
 
 
 def _check_head(path: Path, head: list[str], names: list[str]) -> None:
+    if twice := sorted({name for name in head if head.count(name) > 1}):
+        raise LoadError(f"{path} has the columns {', '.join(twice)} twice; leave one of each")
     if lacking := [name for name in names if name not in head]:
         raise LoadError(f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(head)}")
 
 
 def _csv_rows(path: Path, view: View, *, timed: bool) -> Rows:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding=_ENCODING, newline="") as file:
         rows = embedded.rows(view, file, time.time(), TIMESTAMP if timed else "")
         number = 1
         while True:
@@ -128,8 +135,6 @@ def _csv_rows(path: Path, view: View, *, timed: bool) -> Rows:
                 yield next(rows)
             except StopIteration:
                 return
-            except IndexError:
-                raise LoadError(f"{path}: row {number} has too few fields") from None
             except (ValueError, PredictError) as error:
                 raise LoadError(f"{path}: row {number}: {error}") from error
             number += 1
@@ -148,15 +153,26 @@ def _parquet_rows(path: Path, view: View, names: list[str]) -> Rows:
     head = list(file.schema_arrow.names)
     _check_head(path, head, names)
     read = [*names, TIMESTAMP] if TIMESTAMP in head else names
-    now = time.time()
+    now, number = time.time(), 0
     for batch in file.iter_batches(BATCH, columns=read):
         for values in batch.to_pylist():
-            when = values.pop(TIMESTAMP, None)
-            for column in view.columns:
-                if values[column.name] is not None and not column.holds(values[column.name]):
-                    values[column.name] = None  # NaN is how pandas writes a gap
-            seconds = now if when is None else when.replace(tzinfo=when.tzinfo or UTC).timestamp()
-            yield view.entity_key(values), Row(seconds, {column.name: values[column.name] for column in view.columns})
+            number += 1
+            try:
+                yield _parquet_row(view, values, now)
+            except (ValueError, AttributeError, PredictError) as error:
+                raise LoadError(f"{path}: row {number}: {error}") from error
+
+
+def _parquet_row(view: View, values: dict[str, Any], now: float) -> tuple[bytes, Row]:
+    when = values.pop(TIMESTAMP, None)
+    for column in view.columns:
+        value = values[column.name]
+        if isinstance(value, float) and math.isnan(value):
+            values[column.name] = None  # how pandas writes a gap
+        elif value is not None and not column.holds(value):
+            raise ValueError(f"{column.name!r} is {value!r}; {column.datatype} is expected")
+    seconds = now if when is None else when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+    return view.entity_key(values), Row(seconds, {column.name: values[column.name] for column in view.columns})
 
 
 def view_of(name: str, model: str = "") -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,7 @@ def folder_of(model: str) -> Path:
     """The folder for a name in this repository or a path to one that holds a model.toml; ./NAME is always a path."""
     folders = [places.repository() / model, places.embedded(model), Path(model)]
     for folder in folders[2:] if model.startswith(("./", "../")) else folders:
-        if (folder / "model.toml").is_file():
+        if os.path.isfile(folder / "model.toml"):  # noqa: PTH113  (False for names too long for a file; Path's raises)
             return folder.resolve()
     known = ", ".join(names())
     raise ManifestError(f"{model!r} is neither a model here ({known}) nor a folder with a model.toml")
@@ -127,6 +128,13 @@ def names() -> list[str]:
     """The models of the repository, and those that come with the code."""
     folders = {places.repository(), places.EMBEDDED}
     return sorted({path.parent.name for folder in folders for path in folder.glob("*/model.toml")})
+
+
+def own_names() -> list[str]:
+    """The models of the repository that did not come with the code."""
+    repository = places.repository()
+    shipped = places.SHIPPED if repository == places.EMBEDDED else ()
+    return sorted({path.parent.name for path in repository.glob("*/model.toml")}.difference(shipped))
 
 
 def read(folder: Path) -> Manifest:

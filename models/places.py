@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CHECKOUT = (ROOT / "pyproject.toml").is_file()
 EMBEDDED = ROOT / "models"  # the models that come with the code
+SHIPPED = ("digits", "fraud", "mobilenetv2")  # their names; in a checkout others beside them are somebody's own
 
 
 def cache() -> Path:
@@ -29,7 +30,10 @@ def repository() -> Path:
 
 
 def embedded(name: str) -> Path:
-    """The folder of a model that comes with the code; of an installed package a copy, in which it can be prepared."""
+    """The folder of a model that comes with the code; of an installed package a copy, in which it can be prepared.
+
+    The package's own where no copy can be made: it can be read at least.
+    """
     folder = EMBEDDED / name
     if CHECKOUT or not (folder / "model.toml").is_file():
         return folder
@@ -37,9 +41,12 @@ def embedded(name: str) -> Path:
 
     copy = cache() / "models" / VERSION / name
     if not copy.is_dir():
-        copy.parent.mkdir(parents=True, exist_ok=True)
         beside = copy.with_name(f".{name}-{os.getpid()}")
-        shutil.copytree(folder, beside)
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, beside)
+        except OSError:  # of a home that is read-only
+            return folder
         try:
             beside.rename(copy)
         except OSError:  # another process was faster

@@ -25,6 +25,7 @@ PHASES = (
     "event",
     "load",
     "decode",
+    "features",
     "infer",
     "encode",
     "start",

@@ -62,7 +62,7 @@ def table(document: dict[str, Any]) -> str:
     """Medians, phases, memory, and the ratios."""
     lines = []
     for payload, systems in cells(document).items():
-        lines.append(f"\n{HEADINGS[payload]}")
+        lines.append(f"\n{HEADINGS.get(payload, payload)}")
         for system in systems:
             figures = {name: results.p50(document, system, payload, name) for name in (FIRST, "peak_rss_mb")}
             made_of = ", ".join(f"{name} {ms:.1f}" for name, ms in phases(document, system, payload).items())

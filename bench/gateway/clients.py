@@ -114,7 +114,7 @@ async def measured(name: str, port: int) -> dict[str, Any]:
     await asyncio.sleep(60 * PERIOD_S)
     tokens = STREAMS * (time.monotonic() - since) / PERIOD_S
     a_token = (time.process_time() - begun) / tokens
-    assert len(set(await asyncio.gather(*tasks))) == 1  # noqa: S101
+    assert len(set(await asyncio.gather(*tasks))) == 1
     close()
     await asyncio.sleep(0)
     with open("/proc/self/status", encoding="ascii") as status:
@@ -134,7 +134,7 @@ def main() -> None:
         return
     command = [sys.executable, "-m", "bench.gateway.pace", "upstream", str(TOKENS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
-        assert upstream.stdout is not None  # noqa: S101
+        assert upstream.stdout is not None
         port = upstream.stdout.readline().strip()
         try:
             for name in sys.argv[1:]:

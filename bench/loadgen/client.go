@@ -16,7 +16,7 @@ const timeout = 60 * time.Second
 // client is one connection.
 type client struct {
 	address   string
-	message   []byte
+	next      func() []byte // the request to send
 	conn      net.Conn
 	reader    *bufio.Reader
 	latencies []float64
@@ -51,9 +51,9 @@ func (c *client) request() {
 		}
 	}
 	c.conn.SetDeadline(began.Add(timeout))
-	conn, written := c.conn, make(chan error, 1)
+	conn, message, written := c.conn, c.next(), make(chan error, 1)
 	go func() {
-		_, err := conn.Write(c.message)
+		_, err := conn.Write(message)
 		written <- err
 	}()
 	response, err := http.ReadResponse(c.reader, nil)

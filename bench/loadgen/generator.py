@@ -44,14 +44,16 @@ class Generator:
         self._binary, self._folder = binary, folder
 
     def run(self, url: str, payload: Payload, clients: int, *, requests: int = 0, seconds: float = 0) -> Report:
-        """`clients` connections send the payload until there were so many requests, or for so long.
+        """`clients` connections send the payload's bodies in turns until there were so many requests, or for so long.
 
         LoadError unless every answer has status 200: the time of a refusal must not count.
         """
-        body = self._folder / f"{payload.name}.body"
-        if not body.exists():
-            body.write_bytes(payload.body)
-        argv = [str(self._binary), "-url", url + payload.path, "-body", str(body), "-clients", str(clients)]
+        argv = [str(self._binary), "-url", url + payload.path, "-clients", str(clients)]
+        for number, content in enumerate((payload.body, *payload.others)):
+            body = self._folder / f"{payload.name}.{number}.body"
+            if not body.exists():
+                body.write_bytes(content)
+            argv += ["-body", str(body)]
         for name, value in payload.headers.items():
             argv += ["-content-type", value] if name == "content-type" else ["-header", f"{name}: {value}"]
         argv += ["-requests", str(requests)] if requests else ["-seconds", str(seconds)]

@@ -1,5 +1,5 @@
-// loadgen sends one prepared HTTP request over and over on keep-alive connections and prints what it
-// measured as one JSON object. A request is a single write of bytes built beforehand, so that the
+// loadgen sends prepared HTTP requests, one or several in turns, over and over on keep-alive connections and
+// prints what it measured as one JSON object. A request is a single write of bytes built beforehand, so that the
 // generator's share of the CPU is little more than the kernel's copy.
 package main
 
@@ -34,6 +34,15 @@ func (h *headers) Set(value string) error {
 	return nil
 }
 
+type files []string
+
+func (f *files) String() string { return strings.Join(*f, ", ") }
+
+func (f *files) Set(name string) error {
+	*f = append(*f, name)
+	return nil
+}
+
 // report is the output. Latencies are those of the answers with status 200, from the first byte sent to
 // the last byte received, and null without any; `requests` counts all, `errors` the others by status or kind.
 type report struct {
@@ -53,22 +62,31 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("loadgen: ")
 	target := flag.String("url", "", "http URL, with a port")
-	body := flag.String("body", "", "file to POST; without it the request is a GET")
 	contentType := flag.String("content-type", "application/json", "Content-Type of the body")
 	clients := flag.Int("clients", 10, "connections, each with one request at a time")
 	requests := flag.Int("requests", 0, "stop after this many requests in all")
 	seconds := flag.Float64("seconds", 0, "send no new request after this time")
+	var bodies files
+	flag.Var(&bodies, "body", "file to POST; may be given again: they take turns. Without it the request is a GET")
 	var extra headers
 	flag.Var(&extra, "header", "key:value; may be given again")
 	flag.Parse()
 	if (*requests > 0) == (*seconds > 0) {
 		log.Fatal("expected one of -requests and -seconds, above 0")
 	}
-	address, message, err := build(*target, *body, *contentType, extra)
-	if err != nil {
-		log.Fatal(err)
+	if len(bodies) == 0 {
+		bodies = files{""}
 	}
-	result, err := run(address, message, *clients, *requests, time.Duration(*seconds*float64(time.Second)))
+	var address string
+	var messages [][]byte
+	for _, body := range bodies {
+		to, message, err := build(*target, body, *contentType, extra)
+		if err != nil {
+			log.Fatal(err)
+		}
+		address, messages = to, append(messages, message)
+	}
+	result, err := run(address, messages, *clients, *requests, time.Duration(*seconds*float64(time.Second)))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -104,10 +122,12 @@ func build(target, file, contentType string, extra headers) (string, []byte, err
 }
 
 // run opens all connections, then starts the clock and all clients at once.
-func run(address string, message []byte, clients, requests int, duration time.Duration) (report, error) {
+func run(address string, messages [][]byte, clients, requests int, duration time.Duration) (report, error) {
 	all := make([]*client, clients)
+	var turn atomic.Uint64
+	next := func() []byte { return messages[(turn.Add(1)-1)%uint64(len(messages))] }
 	for i := range all {
-		all[i] = &client{address: address, message: message, errors: map[string]int{}}
+		all[i] = &client{address: address, next: next, errors: map[string]int{}}
 		if err := all[i].dial(); err != nil {
 			return report{}, err
 		}

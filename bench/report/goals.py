@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bench import results
 from bench.cold.http_systems import SERVER
 from bench.cold.rivals import GO_ARTIFACT, GO_INIT, GO_OVERLAPPED, NAIVE
 from bench.cold.systems import PROCESS, RIE
+from bench.features import tiers
+from bench.features.beside_feast import FEAST
 from bench.load.tally import FLOOR, P99, THROUGHPUT
 from bench.memory import summary
 from bench.payloads import NESTED
@@ -44,6 +47,10 @@ RATIOS = (
     Goal("memory", "peak RSS", "peak_rss_mb", (OURS, NESTED), (GO, NESTED), AT_MOST, 0.62),
     Goal("memory", "peak RSS", "peak_rss_mb", (OURS, NESTED), (FASTAPI, NESTED), AT_MOST, 0.25),
     Goal("memory", "idle RSS after load", "idle_rss_mb", (OURS, NESTED), (GO, NESTED), AT_MOST, 1),
+    Goal("features", "throughput", THROUGHPUT, (OURS, "features-1"), (FEAST, "features-1"), AT_LEAST, 10),
+    Goal("features", "throughput", THROUGHPUT, (OURS, "features-100"), (FEAST, "features-100"), AT_LEAST, 10),
+    Goal("features", "p99 latency", P99, (OURS, "features-1"), (FEAST, "features-1"), AT_MOST, 0.15),
+    Goal("features", "p99 latency", P99, (OURS, "features-100"), (FEAST, "features-100"), AT_MOST, 0.15),
     Goal("cold", "first prediction", FIRST_MS, (RIE, NESTED), (GO_INIT, NESTED), AT_MOST, 0.62),
     Goal("cold", "first prediction", FIRST_MS, (RIE, "binary"), (GO_INIT, "binary"), AT_MOST, 0.88),
     Goal("cold", "first prediction", FIRST_MS, (RIE, NESTED), (GO_OVERLAPPED, NESTED), AT_MOST, 0.88),
@@ -59,6 +66,7 @@ RATIOS = (
 )
 LONG_RUN_GROWTH = 0.03
 EXTRA_WORKER_MB = (30.0, 20.0)
+LOOKUP_MS = {tiers.MEMORY: 0.2, tiers.REDIS: 1.5}
 
 
 def goals(documents: dict[str, dict[str, Any]]) -> str:
@@ -75,6 +83,10 @@ def goals(documents: dict[str, dict[str, Any]]) -> str:
         rows.append(_line("RSS after 2,000 requests", "to that after the first 100", growth, LONG_RUN_GROWTH, "%"))
         extra = summary.extra_worker(memory).get("pss")
         rows += [_line("PSS of each further worker", PROCESS, extra, bound, " MB") for bound in EXTRA_WORKER_MB]
+    if found := documents.get("features"):
+        for payload, bound in LOOKUP_MS.items():
+            lookup = results.p50(found, tiers.PROCESS, payload, tiers.LOOKUP)
+            rows.append(_line("a lookup adds to a score", payload, lookup, bound, " ms"))
     return table(("what", "of / to", "goal", "measured", "reached"), rows)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import results
 from bench.cold import summary
-from bench.report import goals, load, memory
+from bench.report import features, goals, load, memory
 from bench.report.markdown import NONE, number, table
 from bench.servers import GO
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-FILES = {"cold": "cold_start", "load": "load", "ladder": "ladder", "memory": "memory"}
+FILES = {"cold": "cold_start", "load": "load", "ladder": "ladder", "memory": "memory", "features": "features"}
 Documents = dict[str, dict[str, Any]]
 
 
@@ -34,7 +34,7 @@ def page(documents: Documents, template: str, notes: str) -> tuple[str, dict[str
         if key not in documents:
             return f"Not measured: `make bench-{key}`."
         shown = [f"![{name.removesuffix('.svg').replace('_', ' ')}](img/{name})" for name in names if name in charts]
-        return "\n\n".join([text(documents[key]), *shown])
+        return "\n\n".join(filter(None, [text(documents[key]), *shown]))
 
     if "load" in documents:
         charts |= load.charts(documents["load"])
@@ -42,10 +42,13 @@ def page(documents: Documents, template: str, notes: str) -> tuple[str, dict[str
         charts |= load.ladder_charts(documents["ladder"])
     if "memory" in documents:
         charts |= memory.charts(documents["memory"])
+    if "features" in documents:
+        charts |= features.charts(documents["features"])
     if "cold" in documents:
         charts["cold_start.svg"] = summary.chart(documents["cold"])
     go, fastapi = (figures[0] for figures in load.CLAIMED.values())
     about = documents.get("load", {}).get("machine", {})
+    about_features = documents.get("features", {}).get("machine", {})
     blocks = {
         "machine": machine(documents),
         "goals": goals.goals(documents),
@@ -60,6 +63,14 @@ def page(documents: Documents, template: str, notes: str) -> tuple[str, dict[str
         "long_run": block("memory", memory.long_run, "memory_long_run.svg"),
         "workers": block("memory", memory.workers),
         "cold": block("cold", cold, "cold_start.svg"),
+        "features_cards": f"{about_features.get('cards', 0):,} cards",
+        "features_seconds": f"{about_features.get('slot_seconds', 0):g}",
+        "features_beside": block("features", features.beside),
+        "features_footprint": block("features", features.footprint),
+        "features_by_tier": block("features", features.by_tier, "features_lookup.svg"),
+        "features_hits": block("features", lambda _: "", "features_hits.svg"),
+        "features_cost": block("features", features.costs, "features_cost.svg"),
+        "features_cold": block("features", features.cold_starts, "features_cold.svg"),
         "idle_share": f"{about.get('idle_servers_share_of_a_core', 0):.1%}",
     }
     return Template(template).substitute(blocks), charts

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PORT = 6379
 _HEADS = [b"\r\n$%d\r\n" % length for length in range(64)]  # made once: a load writes millions of short words
+_SIZES = {b"$%d\r\n" % length: length for length in range(64)}  # and reads a hundred rows of thirty for a request
 _LARGEST = 64 * 1024 * 1024  # bytes of a reply or elements of an array; more is taken for garbage
 
 
@@ -74,6 +75,8 @@ class Connection:
 
     def _reply(self) -> Reply:
         line = self._file.readline(65536)
+        if (size := _SIZES.get(line)) is not None:
+            return self._content(size)
         if not line.endswith(b"\r\n"):
             raise ConnectionError("the server closed the connection")
         kind, text = line[:1], line[1:-2]
@@ -92,10 +95,13 @@ class Connection:
             raise ConnectionError(f"the server announced a reply of {number} bytes or elements")
         if kind == b"*":
             return [self._reply() for _ in range(number)]
-        content = self._file.read(number + 2)
-        if len(content) != number + 2:
+        return self._content(number)
+
+    def _content(self, size: int) -> bytes:
+        content = self._file.read(size + 2)
+        if len(content) != size + 2:
             raise ConnectionError("the server closed the connection")
-        return content[:number]
+        return content[:size]
 
     def close(self) -> None:
         self._file.close()

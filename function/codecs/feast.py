@@ -14,14 +14,14 @@ from function.features.view import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from function.features.view import View
     from function.messages import Body
 
 _FIELDS = ("entities", "features", "feature_service", "full_feature_names", "include_feature_view_version_metadata")
-_NEVER = "1970-01-01T00:00:00Z"
+NEVER = "1970-01-01T00:00:00Z"
 TIMESTAMP = "event_timestamp"
 
 
@@ -62,35 +62,45 @@ class Wanted:
 
 
 class Column:
-    """One name of the answer: its value, status and time for each row."""
+    """One name of the answer: its value, status and time for each row. Times are as `time_text` writes them.
+
+    Columns of one view may share their lists of statuses and times: these are then written once.
+    """
 
     __slots__ = ("name", "statuses", "times", "values")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.values: list[Any] = []
-        self.statuses: list[str] = []
-        self.times: list[float] = []
-
-    def add(self, value: Any, status: str, seconds: float) -> None:
-        """`seconds` since 1970, 0 where they are unknown."""
-        self.values.append(value)
-        self.statuses.append(status)
-        self.times.append(seconds)
+    def __init__(self, name: str, values: Sequence[Any], statuses: list[str], times: list[str]) -> None:
+        self.name, self.values, self.statuses, self.times = name, values, statuses, times
 
 
 def answer(columns: Sequence[Column]) -> bytes:
     """The answer's JSON."""
+    shared: dict[int, str] = {}  # by the identity of a list, which `columns` keep alive
+
+    def once(texts: list[str]) -> str:
+        if (found := shared.get(id(texts))) is None:
+            found = shared[id(texts)] = _json(texts)
+        return found
+
     results = [
-        {
-            "values": list(map(_plain, column.values)),
-            "statuses": column.statuses,
-            "event_timestamps": list(map(_time, column.times)),
-        }
+        f'{{"values":{_values(column.values)},"statuses":{once(column.statuses)},'
+        f'"event_timestamps":{once(column.times)}}}'
         for column in columns
     ]
-    document = {"metadata": {"feature_names": [column.name for column in columns]}, "results": results}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+    names = _json([column.name for column in columns])
+    text = f'{{"metadata":{{"feature_names":{names}}},"results":[{",".join(results)}]}}'
+    return text.encode("utf-8", "replace")
+
+
+def _values(values: Sequence[Any]) -> str:
+    try:
+        return _json(values)
+    except (TypeError, ValueError):  # bytes, or a number that JSON has no form for
+        return _json(list(map(_plain, values)))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -103,24 +113,28 @@ def _plain(value: Any) -> Any:
     return list(map(_plain, value)) if isinstance(value, list) else value
 
 
-def _time(seconds: float) -> str:
-    """As protobuf's JSON: no fraction, or three or six digits of it."""
+def time_text(seconds: float) -> str:
+    """As protobuf's JSON: no fraction, or three or six digits of it. `seconds` since 1970, 0 where they are unknown."""
     if not seconds:
-        return _NEVER
-    when = datetime.fromtimestamp(round(seconds * 1e6) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    micros = round(seconds * 1e6) % 1_000_000
+        return NEVER
+    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
+    when = datetime.fromtimestamp(whole, UTC).isoformat()[:19]
     if micros % 1000:
         return f"{when}.{micros:06d}Z"
     return f"{when}.{micros // 1000:03d}Z" if micros else f"{when}Z"
 
 
-def rows(body: Body, view: View) -> Iterator[tuple[bytes, Row]]:
+def rows(body: Body, view: View, show: Callable[[object], str] = shown) -> Iterator[tuple[bytes, Row]]:
     """The entity key and the row of each of {"rows": [{...}]}: every key and column of the view, null where unknown.
+
+    `view`, if it is sent, has to be this one. `show`: what the messages say of a value that does not fit.
 
     `event_timestamp`, RFC 3339, says when it was observed; without it, now. PredictError (INVALID_ARGUMENT).
     """
     root = parse(body)
-    check_fields(root, ("rows",), "the request")
+    check_fields(root, ("rows", "view"), "the request")
+    if (named := root.get("view")) not in (None, view.name):
+        raise invalid(f"'view' is {describe(named)}; these rows would go to {view.name!r}")
     found = array_field(root, "rows", "the request")
     if found is None or not len(found):
         raise invalid('the request needs "rows", an array of at least one object')
@@ -136,16 +150,16 @@ def rows(body: Body, view: View) -> Iterator[tuple[bytes, Row]]:
         for column in view.columns:
             value = fields[column.name]
             if value is not None and not column.holds(value):
-                raise invalid(f"{where}: {column.name!r} is {shown(value)}; {takes(column.datatype)} is expected")
-        seconds = _seconds(fields.get(TIMESTAMP), where)
+                raise invalid(f"{where}: {column.name!r} is {show(value)}; {takes(column.datatype)} is expected")
+        seconds = _seconds(fields.get(TIMESTAMP), where, show)
         yield view.entity_key(fields), Row(seconds, {column.name: fields[column.name] for column in view.columns})
 
 
-def _seconds(text: object, where: str) -> float:
+def _seconds(text: object, where: str, show: Callable[[object], str]) -> float:
     if text is None:
         return time.time()
     try:
         when = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError says what came
         return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
-        raise invalid(f"{where}: {TIMESTAMP} is {shown(text)}; such as 2026-01-31T12:00:00Z is expected") from None
+        raise invalid(f"{where}: {TIMESTAMP} is {show(text)}; such as 2026-01-31T12:00:00Z is expected") from None

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from function.messages import Request
 
 _DEEPEST = 64  # levels of arrays and objects
+_RAW = ("image/", "audio/", "video/", "application/octet-stream")
 
 
 def instances_of(request: Request) -> list[Any]:
-    """The instances as Python's values, {"b64": ...} as bytes; for a model whose own code reads them."""
+    """The instances as Python's values, {"b64": ...} as bytes; for a model whose own code reads them.
+
+    A body of a media type that is never JSON is one instance, its bytes.
+    """
+    if request.headers.get("content-type", "").lower().startswith(_RAW):
+        return [bytes(request.body)]
     root, form = body_of(request)
     if form == "dataframe_split":
         raise invalid('dataframe_split is for models with a [table]; send {"instances": [...]}')

@@ -156,7 +156,14 @@ class Model:
 
 
 def _blank(spec: Spec, example: dict[str, Any]) -> Tensor:
-    """A tensor for it with the example's sizes, without one dynamic dimensions 1: zeros, or for BYTES "0"."""
+    """A tensor for it with the example's sizes, without one dynamic dimensions 1: zeros, or for BYTES "0".
+
+    An example's value stands: a sampling rate, say, without which the graph would run down another branch.
+    """
+    if example.get("value") is not None:
+        from function.engine import golden
+
+        return golden.inputs({spec.name: spec}, example={spec.name: example})[spec.name]
     shape = tuple(example.get("shape") or [max(size, 1) if size else 0 for size in spec.shape])
     count, itemsize = element_count(shape), DATATYPES[spec.datatype].itemsize
     return Tensor(spec.datatype, shape, [b"0"] * count if spec.datatype == "BYTES" else bytes(count * itemsize))

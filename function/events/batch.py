@@ -66,13 +66,17 @@ class BatchProcessor:
         exchange = self._exchange(item)
         try:
             self._check_time(exchange)
-            target = self._target(item)
-            self._read(item, exchange.request)
-            response = self._app.respond(exchange)
-            if response.headers["Content-Type"] != "application/json":
-                raise invalid("results are JSON only; leave binary_data_output out")
-            if response.status == 200:
-                self._write(target, exchange)
+            if view := self._view(item):
+                exchange.request.path = f"/v1/features/{quote(view, safe='')}"
+                self._app.respond(exchange)
+            else:
+                target = self._target(item)
+                self._read(item, exchange.request)
+                response = self._app.respond(exchange)
+                if response.headers["Content-Type"] != "application/json":
+                    raise invalid("results are JSON only; leave binary_data_output out")
+                if response.status == 200:
+                    self._write(target, exchange)
         except PredictError as error:
             exchange.response = error_response(error)
         except AwsError as error:
@@ -84,9 +88,9 @@ class BatchProcessor:
         error_told = exchange.response.error
         return error_told.message if error_told else None
 
-    def defer(self, name: str, reason: str) -> None:
+    def defer(self, source: str, name: str, reason: str) -> None:
         """The log line of an item that is not begun."""
-        exchange = self._exchange(BatchItem("sqs", name))
+        exchange = self._exchange(BatchItem(source, name))
         exchange.response = error_response(PredictError("UNAVAILABLE", f"handed back: {reason}"))
         report(self._app.settings, exchange)
 
@@ -105,6 +109,17 @@ class BatchProcessor:
         if left < needed:
             raise PredictError("UNAVAILABLE", f"handed back: {left} ms are left, a record may take {needed:.0f}")
         exchange.ends_within(left)
+
+    def _view(self, item: BatchItem) -> str:
+        """The view whose new rows the record is; empty for all else."""
+        if b'"rows"' not in item.body or b'"view"' not in item.body:
+            return ""
+        try:
+            root = json_body.parse(item.body)
+        except PredictError:
+            return ""
+        view = root.get("view")
+        return view if isinstance(view, str) and root.get("rows") is not None else ""
 
     def _target(self, item: BatchItem) -> tuple[str, str]:
         """Bucket and key of the result: always the same for a record, so that a second delivery changes nothing."""
@@ -144,7 +159,7 @@ class BatchProcessor:
         except PredictError:
             pass
         if path is None:
-            raise invalid(f'expected JSON: {FORMS}, or {{"uri": "s3://bucket/key"}}')
+            raise invalid(f'expected JSON: {FORMS}, {{"view", "rows"}}, or {{"uri": "s3://bucket/key"}}')
         return root, path
 
     def _write(self, target: tuple[str, str], exchange: Exchange) -> None:

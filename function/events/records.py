@@ -1,13 +1,15 @@
-"""Records of S3 and SQS: which objects and requests they mean, and which of them go back to where they came from.
+"""Records of S3, SQS and Kinesis: which objects and requests they mean, and which go back to where they came from.
 
 Formats: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html and ev-events.html,
-docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html.
+docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html and kinesis-tutorial-spec.html.
 """
 
 from __future__ import annotations
 
 import json
 from urllib.parse import unquote_plus
+
+from pybase64 import b64decode
 
 from function.events.batch import BatchItem, BatchProcessor
 
@@ -37,14 +39,17 @@ def accepts(event: Event) -> bool:
 
 
 def answer_records(app: App, event: Event, context: Any, *, cold: bool) -> Event:
-    """What Lambda wants to know: `batchItemFailures` for SQS, where each message fails alone; nothing for S3.
+    """What Lambda wants to know: `batchItemFailures` for SQS, where each message fails alone, and for Kinesis, which
+    delivers all again from the first that failed; nothing for S3.
 
     RecordsError names each object of S3 that failed and why, once all have been tried. `context` is Lambda's.
     """
     processor = BatchProcessor(app, context, cold=cold)
     records = None if event.get("source") == "aws.s3" else event.get("Records")  # as `_created` takes it
-    if records and records[0]["eventSource"] == "aws:sqs":
-        return {"batchItemFailures": [{"itemIdentifier": name} for name in _failed_messages(processor, records)]}
+    source = records[0]["eventSource"] if records else ""
+    if records and (source == "aws:sqs" or (source == "aws:kinesis" and app.settings.features_from_records)):
+        failed = (_failed_messages if source == "aws:sqs" else _failed_in_shard)(processor, records)
+        return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
     failures = [f"{item.name}: {reason}" for item in _created(event) if (reason := processor.run(item))]
     if failures:
         raise RecordsError(f"{len(failures)} of the event's objects failed: {'; '.join(failures)}")
@@ -54,7 +59,7 @@ def answer_records(app: App, event: Event, context: Any, *, cold: bool) -> Event
 def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[str]:
     """The ids of the messages that failed or were not begun; _WHOLE_BATCH where one cannot be named."""
     if not all(isinstance(message.get("messageId"), str) for message in messages):
-        processor.defer("", "a message of the batch has no messageId")
+        processor.defer("sqs", "", "a message of the batch has no messageId")
         return [_WHOLE_BATCH]
     failed: list[str] = []
     stopped_groups = set()
@@ -63,7 +68,7 @@ def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[s
         # FIFO queues: after a failure, later messages of its group must not be answered before it is.
         group = _attribute(message, "MessageGroupId")
         if group is not None and group in stopped_groups:
-            processor.defer(name, "a message before it in its group failed")
+            processor.defer("sqs", name, "a message before it in its group failed")
         else:
             reasons = [processor.run(item) for item in _items(message)]  # all are tried
             if not any(reasons):
@@ -71,6 +76,24 @@ def _failed_messages(processor: BatchProcessor, messages: list[Event]) -> list[s
         failed.append(name)
         stopped_groups.add(group)
     return failed
+
+
+def _failed_in_shard(processor: BatchProcessor, records: list[Event]) -> list[str]:
+    """The sequence number of the first record that failed, if one did: the rest is not begun, for it comes again."""
+    for record in records:
+        kinesis = record.get("kinesis")
+        kinesis = kinesis if isinstance(kinesis, dict) else {}
+        name = kinesis.get("sequenceNumber")
+        if not isinstance(name, str):
+            processor.defer("kinesis", "", "a record of the batch has no sequenceNumber")
+            return [_WHOLE_BATCH]
+        try:
+            item = BatchItem("kinesis", name, body=b64decode(kinesis["data"], validate=True))
+        except (KeyError, TypeError, ValueError) as error:
+            item = BatchItem("kinesis", name, problem=f"the record's data must be base64 ({error})")
+        if processor.run(item):
+            return [name]
+    return []
 
 
 def _attribute(message: Event, name: str) -> str | None:
@@ -122,7 +145,8 @@ def _created(event: Event) -> list[BatchItem]:
             found = []
             for record in event["Records"]:
                 if _name(record["eventSource"]) != "aws:s3":
-                    raise RecordsError(f"records of {record['eventSource']} are not served; those of S3 and SQS are")
+                    served = "those of S3 and SQS are, and of Kinesis with FEATURES_FROM_RECORDS=1"
+                    raise RecordsError(f"records of {record['eventSource']} are not served; {served}")
                 if record["eventName"].startswith("ObjectCreated:"):
                     found.append((record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])))
         return [

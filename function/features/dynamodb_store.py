@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _READ_AT_ONCE = 100  # BatchGetItem's limit
 _WRITE_AT_ONCE = 25  # BatchWriteItem's
+_NO_VALUE = b"\xff"  # bytes that nothing can read, for an attribute that is not binary
 _IN_VAIN = 3  # calls in a row of which nothing was done; then the table is throttled, and the caller is told
 
 
@@ -37,7 +38,7 @@ class DynamoDbStore:
         """Nothing: the client connects with its first request."""
 
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
-        """The row of each (view, entity key), None where there is none. AwsError, OSError, ValueFormatError."""
+        """The row of each (view, entity key), None where there is none. AwsError, OSError."""
         places = [(_table(view), feast_keys.dynamodb_id(key)) for view, key in wanted]
         unique = list(dict.fromkeys(places))
         items: dict[tuple[str, str], Any] = {}
@@ -60,8 +61,9 @@ class DynamoDbStore:
         return [_row(view, items.get(place)) for (view, _), place in zip(wanted, places, strict=True)]
 
     def write(self, rows: Sequence[tuple[View, bytes, Row]]) -> None:
-        """Stores the rows as Feast's writer does; raises as `read` does."""
-        left = [(_table(view), {"PutRequest": {"Item": _item(view, key, row)}}) for view, key, row in rows]
+        """Stores the rows as Feast's writer does, of two of an entity the last one; raises as `read` does."""
+        last = {(_table(view), key): (view, row) for view, key, row in rows}  # DynamoDB takes no item twice in a call
+        left = [(table, {"PutRequest": {"Item": _item(view, key, row)}}) for (table, key), (view, row) in last.items()]
         in_vain = 0
         while left:
             batch, left = left[:_WRITE_AT_ONCE], left[_WRITE_AT_ONCE:]
@@ -95,15 +97,21 @@ def _table(view: View) -> str:
 def _row(view: View, item: Any) -> Row | None:
     if item is None:
         return None
-    stored = item["values"]["M"]
-    return Row(
-        datetime.fromisoformat(item["event_ts"]["S"]).timestamp(),
-        {
-            column.name: feast_values.decode(b64decode(stored[column.name]["B"], validate=True))[1]
-            for column in view.columns
-            if column.name in stored
-        },
+    try:
+        when = datetime.fromisoformat(item["event_ts"]["S"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        when = 0.0
+    stored = item.get("values", {}).get("M", {})
+    return Row.stored(
+        when, {column.name: _binary(stored[column.name]) for column in view.columns if column.name in stored}
     )
+
+
+def _binary(attribute: dict[str, Any]) -> bytes:
+    try:
+        return b64decode(attribute["B"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        return _NO_VALUE
 
 
 def _item(view: View, key: bytes, row: Row) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 
 from function.features.view import Row
 
@@ -22,10 +23,13 @@ def rows(view: View, lines: Iterable[str], now: float, timestamp: str = "") -> I
     keys = {name: _READ[kind] for name, kind in view.keys.items()}
     columns = [(column.name, _READ[column.datatype]) for column in view.columns]
     reader = csv.reader(lines)
-    at = {name: index for index, name in enumerate(next(reader, []))}
+    head = next(reader, [])
+    at = {name: index for index, name in enumerate(head)}
     key_places = [(name, at[name], read) for name, read in keys.items()]
     places = [(name, at[name], read) for name, read in columns]
     for line in reader:
+        if len(line) != len(head):
+            raise ValueError(f"it has {len(line)} fields, the head {len(head)}")
         key = view.entity_key({name: read(line[index]) for name, index, read in key_places})
         values = {name: read(line[index]) if line[index] else None for name, index, read in places}
         yield key, Row(_seconds(line[at[timestamp]]) if timestamp else now, values)
@@ -39,14 +43,35 @@ def _seconds(text: str) -> float:
 
 
 def _flag(text: str) -> bool:
-    return text.lower() in ("true", "1")
+    if (flag := _FLAGS.get(text.lower())) is None:
+        raise ValueError(f"{text!r} is no BOOL; true, false, 1 or 0 is expected")
+    return flag
 
 
+def _whole(bits: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        number = int(text)
+        if number + (1 << bits - 1) >> bits:  # stored as it is, its upper bits would be lost
+            raise ValueError(f"{text} is out of the range of INT{bits}")
+        return number
+
+    return read
+
+
+def _single(text: str) -> float:
+    number = float(text)
+    if _LARGEST < abs(number) != math.inf:
+        raise ValueError(f"{text} is out of the range of FP32")
+    return number
+
+
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_LARGEST = 3.4028235e38  # of FP32
 _READ: dict[str, Callable[[str], Any]] = {
     "BYTES": str,
     "BOOL": _flag,
-    "INT32": int,
-    "INT64": int,
-    "FP32": float,
+    "INT32": _whole(32),
+    "INT64": _whole(64),
+    "FP32": _single,
     "FP64": float,
 }

@@ -10,7 +10,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 # feast.types.ValueType.Enum
 BYTES, STRING, INT32, INT64, UNIX_TIMESTAMP = 1, 2, 3, 4, 8
@@ -19,21 +19,16 @@ _U32 = 0xFFFFFFFF
 _U64 = 0xFFFFFFFFFFFFFFFF
 
 
-def entity_key(values: Mapping[str, tuple[int, int | str | bytes]]) -> bytes:
-    """The bytes that name an entity: `values` has a pair for each join key, of the value's type and the value.
+def key_names(names: Sequence[str]) -> bytes:
+    """The first part of an entity's name at rest, the same for all of a kind; `names` are its join keys, sorted."""
+    encoded = [name.encode() for name in names]
+    return struct.pack("<I", len(names)) + b"".join(struct.pack("<II", STRING, len(name)) + name for name in encoded)
 
-    Sorted by join key. struct.error for a number that the type cannot hold.
-    """
-    names = sorted(values)
-    parts = [struct.pack("<I", len(names))]
-    for name in names:
-        encoded = name.encode()
-        parts += (struct.pack("<II", STRING, len(encoded)), encoded)
-    for name in names:
-        kind, value = values[name]
-        content = _content(kind, value)
-        parts += (struct.pack("<II", kind, len(content)), content)
-    return b"".join(parts)
+
+def key_value(kind: int, value: int | str | bytes) -> bytes:
+    """What follows for each join key, in their order: its type and the value. struct.error for a number too large."""
+    content = _content(kind, value)
+    return struct.pack("<II", kind, len(content)) + content
 
 
 def _content(kind: int, value: int | str | bytes) -> bytes:

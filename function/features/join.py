@@ -60,16 +60,20 @@ class Join:
 
         from function.features import embedded
 
-        count = 0
+        count, needed, dropped = 0, 0, self._memory.dropped
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 for key, row in embedded.rows(view, file, time.time()):
-                    self._memory.put(view, key, row)
+                    needed += self._memory.put(view, key, row)
                     count += 1
         except (OSError, LookupError, ValueError, csv.Error, PredictError) as error:
             # No text of the error's: it may quote a value.
             message = f"{view.file} of view {view.name!r} cannot be read after {count} rows ({type(error).__name__})"
             raise PredictError("UNAVAILABLE", f"{message}; mend the file and prepare the model again") from error
+        if self._memory.dropped > dropped:  # those that are gone would be answered as if nobody knew them
+            message = f"the {count} rows of {view.file} take {needed} bytes, for which FEATURES_CACHE_BYTES has no room"
+            mend = "set it to as many, or load them into a store by `zeroserve features load` and set FEATURES_URL"
+            raise PredictError("UNAVAILABLE", f"{message}; {mend}")
 
     def unknown_status(self) -> str:
         """What Feast says of an entity that its store does not have: Redis cannot tell it from nulls."""
@@ -101,12 +105,12 @@ class Join:
 def believed(view: View, outcome: Outcome, now: float) -> tuple[Row | None, str]:
     """The row that counts, None for the view's defaults, and its status; PredictError as `Join.columns`."""
     row = outcome.row
-    if outcome.source in (FAILED, LAST):
-        if view.on_error == "unavailable":
-            message = f"no store answered for view {view.name!r}; ask again, or set on_error to another policy"
-            raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
-        if row is None or view.on_error != LAST:
-            return None, "UNAVAILABLE"
+    if view.on_error == "unavailable" and (outcome.source in (FAILED, LAST) or (row and row.unreadable)):
+        what = "what is stored cannot be read" if outcome.source not in (FAILED, LAST) else "no store answered"
+        message = f"{what} for view {view.name!r}; ask again, or set on_error to another policy"
+        raise PredictError("UNAVAILABLE", message, {"Retry-After": "1"})
+    if outcome.source in (FAILED, LAST) and (row is None or view.on_error != LAST):
+        return None, "UNAVAILABLE"
     if row is None or row.missing():
         return None, "NOT_FOUND"
     if view.ttl and row.event_time < now - view.ttl:
@@ -115,7 +119,7 @@ def believed(view: View, outcome: Outcome, now: float) -> tuple[Row | None, str]
 
 
 def _fill(view: View, outcomes: Sequence[Outcome], found: dict[str, Any], told: LookedUp) -> None:
-    now, names = time.time(), [column.name for column in view.columns]
+    now, names = time.time(), view.names
     lists: list[list[Any]] = [[] for _ in names]
     places = list(zip(view.columns, lists, strict=True))
     for index, outcome in enumerate(outcomes):
@@ -125,13 +129,22 @@ def _fill(view: View, outcomes: Sequence[Outcome], found: dict[str, Any], told: 
                 values.append(column.default)
             told.note(index, view.name, status, names)
             continue
-        gaps = []
+        told.served(row.event_time, now)
+        gaps: list[str] = []
+        unreadable: list[str] = []
         for column, values in places:
-            value = row.values.get(column.name)
+            name = column.name
+            value = row.values.get(name)
             if not column.holds(value):
-                value = column.default
-                gaps.append(column.name)
+                value = row.unreadable.get(name) if view.on_error == LAST else None
+                if not column.holds(value):
+                    value = column.default
+                    (unreadable if name in row.unreadable else gaps).append(name)
+                else:
+                    status = "LAST_KNOWN"
             values.append(value)
         if gaps or status != "PRESENT":
             told.note(index, view.name, status if status != "PRESENT" else "NULL_VALUE", gaps)
+        if unreadable:
+            told.note(index, view.name, "UNAVAILABLE", unreadable)
     found.update(zip(names, lists, strict=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from function.features.threads import Threads
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,14 +33,20 @@ class Outcome:
 
 
 class _Batch:
-    """What one request asks the tiers for at once."""
+    """What one request asks the tiers for at once. When a tier has answered, `step` is set, and replaced."""
 
-    __slots__ = ("asking", "flights", "late")
+    __slots__ = ("asking", "flights", "late", "step")
 
     def __init__(self) -> None:
         self.flights: list[_Flight] = []
         self.asking: Tier | None = None
+        self.step = threading.Event()  # one for all its entities: they cost 2 us each
         self.late = False  # somebody has waited in vain: one failure of the tier, however many entities there are
+
+    def stepped(self) -> None:
+        """Wakes all who wait, after the entities that a tier knows have been marked as done."""
+        before, self.step = self.step, threading.Event()
+        before.set()
 
 
 class _Flight:
@@ -48,7 +56,7 @@ class _Flight:
 
     def __init__(self, view: View, key: bytes, batch: _Batch) -> None:
         self.view, self.key, self.batch = view, key, batch
-        self.done = threading.Event()
+        self.done = False
         self.outcome = Outcome(None, "failed")
 
 
@@ -59,9 +67,9 @@ class Lookup:
         self, memory: Memory, tiers: Sequence[Tier], deadline_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._memory, self._tiers, self._deadline_s, self._clock = memory, tiers, deadline_s, clock
-        self._flights: dict[tuple[str, str, bytes], _Flight] = {}
+        self._flights: dict[tuple[str, bytes], _Flight] = {}
         self._lock = threading.Lock()
-        self._threads = threading.Semaphore(_THREADS)
+        self._threads = Threads(_THREADS)
 
     def rows(self, wanted: Sequence[Wanted]) -> list[Outcome]:
         """An outcome for each (view, entity key), within the deadline. Never raises.
@@ -109,23 +117,25 @@ class Lookup:
         return [tier.name for tier in self._tiers if tier.resting()]
 
     def _flight(self, view: View, key: bytes, opened: _Batch) -> _Flight:
-        place = (view.project, view.name, key)
+        place = (view.scope, key)
         with self._lock:
             flight = self._flights.get(place)
             if flight is None:
                 flight = _Flight(view, key, opened)
                 entry = self._memory.get(view, key)
                 if entry and (not view.max_age or entry[1] < view.max_age / 2):  # another flight has just landed
-                    flight.outcome = Outcome(entry[0].row, "memory")
-                    flight.done.set()
+                    flight.outcome, flight.done = Outcome(entry[0].row, "memory"), True
                 else:
                     self._flights[place] = flight
                     opened.flights.append(flight)
         return flight
 
     def _waited(self, flight: _Flight, end: float) -> Outcome:
-        batch = flight.batch
-        if not flight.done.wait(max(0.0, end - self._clock())) and (tier := batch.asking) and not batch.late:
+        batch, waiting = flight.batch, True
+        while waiting:
+            step = batch.step  # read before `done`, which is set before `step` is
+            waiting = not flight.done and step.wait(max(0.0, end - self._clock()))
+        if not flight.done and (tier := batch.asking) and not batch.late:
             batch.late = True
             tier.failed(f"no answer within {self._deadline_s * 1000:.0f} ms")
         outcome = flight.outcome
@@ -134,25 +144,18 @@ class Lookup:
         return outcome
 
     def _start(self, batch: _Batch) -> None:
-        """On a thread of its own: a lookup goes on past the deadline of the request, and then serves the next one."""
-        if not self._threads.acquire(blocking=False):
-            self._land(batch.flights)
-            return
-        try:
-            threading.Thread(target=self._fetch, args=(batch,), daemon=True).start()
-        except RuntimeError:  # no memory for a thread
-            self._threads.release()
-            self._land(batch.flights)
+        """On another thread: a lookup goes on past the deadline of the request, and then serves the next one."""
+        if all(tier.rests() for tier in self._tiers) or not self._threads.start(lambda: self._fetch(batch)):
+            self._land(batch)
 
     def _fetch(self, batch: _Batch) -> None:
         found: list[tuple[int, list[tuple[View, bytes, Row]]]] = []
         try:
             self._ask(batch, found)
         finally:
-            self._land(batch.flights)  # nobody waits for what is written up
+            self._land(batch)  # nobody waits for what is written up
             for depth, rows in found:
                 self._write_up(rows, depth)
-            self._threads.release()
 
     def _ask(self, batch: _Batch, found: list[tuple[int, list[tuple[View, bytes, Row]]]]) -> None:
         """Asks tier after tier; `found` gets, for each, its depth and the rows that it had."""
@@ -174,13 +177,16 @@ class Lookup:
             found.append((depth, rows_found))
             for flight, row in zip(left, rows, strict=True):
                 if row is not None and not row.missing():
+                    if row.unreadable and (entry := self._memory.get(flight.view, flight.key)) and entry[0].row:
+                        row = row.with_last(entry[0].row)  # noqa: PLW2901
                     self._memory.put(flight.view, flight.key, row)
-                    flight.outcome = Outcome(row, tier.name)
-                    flight.done.set()
-                    rows_found.append((flight.view, flight.key, row))
-            left = [flight for flight in left if not flight.done.is_set()]
+                    flight.outcome, flight.done = Outcome(row, tier.name), True
+                    if not row.unreadable:  # in a nearer store the gap would be a null, and stay when it is mended
+                        rows_found.append((flight.view, flight.key, row))
+            left = [flight for flight in left if not flight.done]
             if not left:
                 return
+            batch.stepped()
         for flight in left:
             if not failed:  # every tier has said that it does not know this entity
                 self._memory.put(flight.view, flight.key, None)
@@ -194,9 +200,10 @@ class Lookup:
             except Exception as error:  # noqa: BLE001  (a store that cannot keep a copy)
                 tier.failed(type(error).__name__)
 
-    def _land(self, flights: list[_Flight]) -> None:
+    def _land(self, batch: _Batch) -> None:
         with self._lock:
-            for flight in flights:
-                self._flights.pop((flight.view.project, flight.view.name, flight.key), None)
-        for flight in flights:
-            flight.done.set()
+            for flight in batch.flights:
+                self._flights.pop((flight.view.scope, flight.key), None)
+        for flight in batch.flights:
+            flight.done = True
+        batch.stepped()

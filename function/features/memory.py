@@ -39,30 +39,34 @@ class Memory:
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`capacity` in bytes, estimated."""
         self._capacity, self._clock = capacity, clock
-        self._entries: OrderedDict[tuple[str, str, bytes], Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, bytes], Entry] = OrderedDict()
         self._lock = threading.Lock()
         self.used = 0  # bytes
+        self.dropped = 0  # rows for which there was no room
 
     def get(self, view: View, key: bytes) -> tuple[Entry, float] | None:
         """The entry and its age in seconds, however old; None where there is none."""
         with self._lock:
-            entry = self._entries.get(place := (view.project, view.name, key))
+            entry = self._entries.get(place := (view.scope, key))
             if entry is None:
                 return None
             self._entries.move_to_end(place)
             return entry, self._clock() - entry.at
 
-    def put(self, view: View, key: bytes, row: Row | None) -> None:
-        """Keeps the row, as of now, if it is not larger than the whole."""
+    def put(self, view: View, key: bytes, row: Row | None) -> int:
+        """Keeps the row, as of now, if it is not larger than the whole; returns the bytes that it takes."""
         entry = Entry(row, self._clock())
         entry.size += len(key)
         with self._lock:
-            place = (view.project, view.name, key)
+            place = (view.scope, key)
             if old := self._entries.pop(place, None):
                 self.used -= old.size
             if entry.size > self._capacity:
-                return
+                self.dropped += 1
+                return entry.size
             self._entries[place] = entry
             self.used += entry.size
             while self.used > self._capacity:
                 self.used -= self._entries.popitem(last=False)[1].size
+                self.dropped += 1
+        return entry.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Pool:
     def __init__(self, connect: Callable[[], Any], broken: tuple[type[Exception], ...]) -> None:
         self._connect, self._broken = connect, broken
         self._idle: list[tuple[float, Any]] = []
+        weakref.finalize(self, _close, self._idle)  # not __del__: the sockets' own may come before that
 
     def use(self, operation: Callable[[Any], Any]) -> Any:
         """What `operation` returns for a connection; raises what it raises, or what connecting does."""
@@ -56,11 +58,12 @@ class Pool:
             with contextlib.suppress(Exception):
                 connection.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Closes those that nobody uses."""
-        while self._idle:
-            with contextlib.suppress(Exception):
-                self._idle.pop()[1].close()
+        _close(self._idle)
+
+
+def _close(idle: list[tuple[float, Any]]) -> None:
+    while idle:
+        with contextlib.suppress(Exception):
+            idle.pop()[1].close()

@@ -6,9 +6,10 @@ is pg8000: pure Python, 57 ms to import where psycopg takes 250.
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import pg8000.native
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from function.features.view import View
 
+# libpq's; "require" with a file of authorities checks the certificate, as there.
+_MODES = {"disable": False, "prefer": None, "require": True, "verify-ca": True, "verify-full": True}
 _TIMESTAMP = "event_timestamp"  # the column of a model's own query that says when the row was observed
 
 
@@ -32,8 +35,21 @@ class PostgresStore:
     """Kept connections to one database; any number of threads may read and write at once."""
 
     def __init__(self, url: SplitResult, timeout: float) -> None:
-        """`url` is postgresql://user[:password]@host[:port]/database; `timeout` in seconds. Connects later."""
+        """`url`: postgresql://user[:password]@host[:port]/database[?sslmode=MODE[&sslrootcert=FILE]], modes as libpq's.
+
+        `timeout` in seconds. Connects later. PredictError (UNAVAILABLE) for a mode or file that is not there.
+        """
         self._url, self._timeout = url, timeout
+        asked = dict(parse_qsl(url.query))
+        self._mode, self._authorities = asked.get("sslmode", "prefer"), asked.get("sslrootcert", "")
+        if self._mode not in _MODES:
+            message = f"a PostgreSQL URL says sslmode={self._mode[:20]!r}; {', '.join(_MODES)} are known"
+            raise PredictError("UNAVAILABLE", message)
+        if self._authorities and not os.path.isfile(self._authorities):
+            raise PredictError(
+                "UNAVAILABLE", f"a PostgreSQL URL says sslrootcert={self._authorities}, which is no file"
+            )
+        self._tls: Any = _MODES[self._mode]
         self._pool = Pool(self._connect, (OSError, pg8000.native.InterfaceError))
 
     def connect(self) -> None:
@@ -43,7 +59,7 @@ class PostgresStore:
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row | None]:
         """The row of each (view, entity key), None where there is none.
 
-        OSError or pg8000's errors; ValueFormatError for a stored value that is none.
+        OSError or pg8000's errors.
         """
         found: dict[tuple[str, bytes], Row] = {}
         for view in {view.name: view for view, _ in wanted}.values():
@@ -80,12 +96,12 @@ class PostgresStore:
             f"SELECT entity_key, feature_name, value, event_ts FROM {_table(view)} "  # noqa: S608  (quoted)
             "WHERE entity_key = ANY(:keys) AND feature_name = ANY(:names)"
         )
-        values: dict[bytes, dict[str, Any]] = {}
+        values: dict[bytes, dict[str, bytes | None]] = {}
         times: dict[bytes, float] = {}
         for key, name, value, when in self._run(statement, keys=keys, names=[each.name for each in view.columns]):
-            values.setdefault(key, {})[name] = feast_values.decode(value)[1]
+            values.setdefault(key, {})[name] = value
             times[key] = when.timestamp() if when else 0.0
-        return {key: Row(times[key], row) for key, row in values.items()}
+        return {key: Row.stored(times[key], row) for key, row in values.items()}
 
     def _own_query(self, view: View, keys: list[bytes]) -> dict[bytes, Row]:
         """The query has `:keys`, and gives columns by the names of the join key, the features and event_timestamp."""
@@ -121,7 +137,17 @@ class PostgresStore:
             database=url.path.strip("/") or None,
             password=unquote(url.password) if url.password else None,
             timeout=self._timeout,
+            ssl_context=self._context(),
         )
+
+    def _context(self) -> Any:
+        """What pg8000 takes: False for no TLS, None for what the server has, True without checks, or a context."""
+        if self._tls is True and (self._authorities or self._mode != "require"):
+            import ssl  # 50 ms with the authorities
+
+            self._tls = ssl.create_default_context(cafile=self._authorities or None)
+            self._tls.check_hostname = self._mode == "verify-full"
+        return self._tls
 
     def close(self) -> None:
         self._pool.close()

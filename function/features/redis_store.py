@@ -8,15 +8,17 @@ from __future__ import annotations
 from function.cache.resp import Connection
 from function.features import feast_values
 from function.features.pool import Pool
+from function.features.protobuf import ValueFormatError
 from function.features.view import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from urllib.parse import SplitResult
 
-    from function.features.feast_values import Value
     from function.features.view import View
+
+_TEXT = frozenset((bytes, type(None)))  # types of the replies for a hash's fields
 
 
 class RedisStore:
@@ -35,7 +37,7 @@ class RedisStore:
     def read(self, wanted: Sequence[tuple[View, bytes]]) -> list[Row]:
         """The row of each (view, entity key); nulls alone for an unknown entity.
 
-        OSError or RespError; ValueFormatError for a stored value that is none.
+        OSError or RespError.
         """
         commands = [("HMGET", key + view.project.encode(), *view.redis_fields) for view, key in wanted]
         replies = self._pool.use(lambda connection: connection.pipeline(commands))
@@ -59,10 +61,11 @@ class RedisStore:
 
 def _row(view: View, reply: object) -> Row:
     """Feast's own reader takes an absent field for a null."""
-    if not isinstance(reply, list) or len(reply) != len(view.redis_fields):
+    if not isinstance(reply, list) or len(reply) != len(view.redis_fields) or not _TEXT.issuperset(map(type, reply)):
         raise ConnectionError("Redis answered HMGET with something else than the fields' values")
-    values: Mapping[str, Value] = {
-        column.name: feast_values.decode(value)[1] if value else None
-        for column, value in zip(view.columns, reply, strict=False)
-    }
-    return Row(feast_values.timestamp(reply[-1]) if reply[-1] else 0.0, values)
+    values = {column.name: value for column, value in zip(view.columns, reply, strict=False)}
+    try:
+        when = feast_values.timestamp(reply[-1]) if reply[-1] else 0.0
+    except ValueFormatError:
+        when = 0.0
+    return Row.stored(when, values)

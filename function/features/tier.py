@@ -38,6 +38,11 @@ class Tier:
         self._failures = 0
         self._resting_until = 0.0
 
+    def rests(self) -> bool:
+        """Whether nobody would be let through now."""
+        with self._lock:
+            return self._failures >= FAILURE_THRESHOLD and self._clock() < self._resting_until
+
     def available(self) -> bool:
         """Whether it may be asked now. After its rest one caller is let through, and the others when that went well."""
         with self._lock:
@@ -67,19 +72,22 @@ class Tier:
         warn(f"the feature {self.name} rests for {COOLDOWN_S:.0f} s: {reason}")
 
 
-def from_settings(settings: Settings) -> list[Tier]:
-    """The tiers that FEATURES_URL and FEATURES_DATABASE_URL name, nearest first. PredictError (UNAVAILABLE)."""
+def from_settings(settings: Settings, timeout: float | None = None) -> list[Tier]:
+    """The tiers that FEATURES_URL and FEATURES_DATABASE_URL name, nearest first. PredictError (UNAVAILABLE).
+
+    `timeout`: seconds that a store has for each step, TIMEOUT_S without it.
+    """
     tiers = []
     for name, variable, url in (
         ("store", "FEATURES_URL", settings.features_url),
         ("database", "FEATURES_DATABASE_URL", settings.features_database_url),
     ):
         if url:
-            tiers.append(Tier(name, _store(settings, variable, url)))
+            tiers.append(Tier(name, _store(settings, variable, url, timeout or TIMEOUT_S)))
     return tiers
 
 
-def _store(settings: Settings, variable: str, url: str) -> Store:
+def _store(settings: Settings, variable: str, url: str, timeout: float) -> Store:
     from urllib.parse import urlsplit
 
     try:
@@ -90,11 +98,11 @@ def _store(settings: Settings, variable: str, url: str) -> Store:
     if parts.scheme == "dynamodb":
         from function.features.dynamodb_store import DynamoDbStore
 
-        return DynamoDbStore(settings, TIMEOUT_S)
+        return DynamoDbStore(settings, timeout)
     if parts.hostname and parts.scheme in ("redis", "rediss", "valkey", "valkeys"):
         from function.features.redis_store import RedisStore
 
-        return RedisStore(parts, TIMEOUT_S)
+        return RedisStore(parts, timeout)
     if parts.scheme in ("postgresql", "postgres"):
         try:
             from function.features.postgres_store import PostgresStore  # 57 ms, its driver
@@ -102,7 +110,7 @@ def _store(settings: Settings, variable: str, url: str) -> Store:
             raise PredictError(
                 "UNAVAILABLE", f"{variable} names PostgreSQL, whose driver is not here: install zeroserve[features]"
             ) from error
-        return PostgresStore(parts, TIMEOUT_S)
+        return PostgresStore(parts, timeout)
     raise PredictError(
         "UNAVAILABLE",
         f"{variable} names no store; redis://HOST:PORT, valkey://HOST:PORT (rediss://, valkeys:// with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from function.errors import PredictError
 from function.features import feast_keys, feast_values
+from function.features.protobuf import ValueFormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _FITS: dict[str, tuple[tuple[type, ...], Any, Any]] = {
 }
 _KEY_RANGES = {"INT32": 31, "INT64": 63}
 _KEY_LIMIT = 1024  # bytes of one key's value
+_NOTHING: Mapping[str, Any] = {}  # most rows have nothing that cannot be read
 
 
 class Column:
@@ -54,22 +56,57 @@ class Row:
     """What a store holds about an entity: each column's value, None for null, and when it was observed.
 
     `event_time`: seconds since 1970, 0 where it is unknown. A column that the store does not have is not in `values`.
+    Nor is one whose value cannot be read: it is in `unreadable`, with the last value that could be, else None.
     """
 
-    __slots__ = ("event_time", "values")
+    __slots__ = ("event_time", "unreadable", "values")
 
-    def __init__(self, event_time: float, values: Mapping[str, Value]) -> None:
-        self.event_time, self.values = event_time, values
+    def __init__(
+        self, event_time: float, values: Mapping[str, Value], unreadable: Mapping[str, Value] = _NOTHING
+    ) -> None:
+        self.event_time, self.values, self.unreadable = event_time, values, unreadable
+
+    @classmethod
+    def stored(cls, event_time: float, values: Mapping[str, bytes | None]) -> Row:
+        """Of Feast's Values by column; None or nothing for null. Never raises."""
+        read: dict[str, Value] = {}
+        unreadable: dict[str, Value] = {}
+        for name, value in values.items():
+            try:
+                read[name] = feast_values.decode(value)[1] if value else None
+            except ValueFormatError:
+                unreadable[name] = None
+        return cls(event_time, read, unreadable or _NOTHING)
 
     def missing(self) -> bool:
         """Whether the store knows nothing about the entity. Redis says so by nulls alone."""
-        return not self.event_time and all(value is None for value in self.values.values())
+        return not self.event_time and not self.unreadable and all(value is None for value in self.values.values())
+
+    def with_last(self, last: Row) -> Row:
+        """The same, with the values of an older row for what cannot be read."""
+        known = {name: last.values.get(name, last.unreadable.get(name)) for name in self.unreadable}
+        return Row(self.event_time, self.values, known)
 
 
 class View:
     """One [[features]] of a model: `keys` are its join keys with their datatypes, BYTES or integers."""
 
-    __slots__ = ("columns", "file", "keys", "max_age", "name", "on_error", "project", "query", "redis_fields", "ttl")
+    __slots__ = (
+        "_key_names",
+        "_sorted_keys",
+        "columns",
+        "file",
+        "keys",
+        "max_age",
+        "name",
+        "names",
+        "on_error",
+        "project",
+        "query",
+        "redis_fields",
+        "scope",
+        "ttl",
+    )
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         """From model.json. `max_age` (of a copy) and `ttl` (of an observation) in seconds, 0 for ever.
@@ -87,7 +124,11 @@ class View:
         self.on_error: str = document.get("on_error", "default")
         self.query: str = document.get("query", "")
         self.file: str = document.get("file", "")
-        names = [column.name for column in self.columns]
+        self._sorted_keys = [(name, datatype, KINDS[datatype]) for name, datatype in sorted(self.keys.items())]
+        self._key_names = feast_keys.key_names(sorted(self.keys))
+        self.names = names = [column.name for column in self.columns]
+        # What rows in memory go by: two models may name different columns of one view.
+        self.scope = "\0".join((self.project, self.name, *names))
         self.redis_fields = [*(feast_keys.redis_field(self.name, name) for name in names), f"_ts:{self.name}".encode()]
 
     def entity_key(self, row: Mapping[str, Any]) -> bytes:
@@ -95,9 +136,10 @@ class View:
 
         PredictError (INVALID_ARGUMENT) for a join key that is missing, of another type or too long.
         """
-        return feast_keys.entity_key(
-            {name: (KINDS[datatype], _checked(name, datatype, row)) for name, datatype in self.keys.items()}
-        )
+        key = self._key_names
+        for name, datatype, kind in self._sorted_keys:
+            key += feast_keys.key_value(kind, _checked(name, datatype, row))
+        return key
 
 
 def _checked(name: str, datatype: str, row: Mapping[str, Any]) -> int | str:

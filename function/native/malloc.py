@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 LARGE = 1024 * 1024  # bytes of a buffer that is worth a mapping of its own
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # malloc.h
 
 
 def return_large_buffers() -> None:
@@ -22,6 +22,14 @@ def grow_in_large_steps() -> None:
     called before the event is read; a warm request is as fast as before.
     """
     _mallopt({_M_TOP_PAD: 16 << 20, _M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20})
+
+
+def share_one_heap() -> None:
+    """For a few threads side by side; called before the second of them begins.
+
+    By default glibc gives each thread a heap of its own, and each keeps what is free in it.
+    """
+    _mallopt({_M_ARENA_MAX: 1})
 
 
 def give_back() -> None:

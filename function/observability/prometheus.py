@@ -12,11 +12,14 @@ from function.errors import CODE_OF_STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from function.asked import Asked
     from function.exchange import Exchange
 
 # Seconds: those of Go's client library, and three below for small models.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_AGES = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)  # seconds: to 30 days
 NO_ROUTE, NO_MODEL = "unmatched", "unknown"  # as labels: a client's own words would make any number of series
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
@@ -43,6 +46,7 @@ class Metrics:
             "goserve_inference_duration_seconds": {},
             "zeroserve_features_duration_seconds": {},
             "zeroserve_upstream_first_token_seconds": {},
+            "zeroserve_features_age_seconds": {},
         }
 
     def observe(self, exchange: Exchange) -> None:
@@ -61,6 +65,8 @@ class Metrics:
                     self._count("zeroserve_features_entities_total", (model, ("source", source)), count)
                 self._count("zeroserve_features_defaulted_total", (model,), exchange.features.defaults)
                 self._record("zeroserve_features_duration_seconds", (model,), exchange.phases["features"] / 1000)
+                if exchange.features.age is not None:
+                    self._record("zeroserve_features_age_seconds", (model,), exchange.features.age)
                 self._resting = tuple(exchange.features.resting)
             if exchange.upstream is not None:
                 self._observe_upstream(exchange.upstream, model, exchange.phases.get("upstream", 0.0) / 1000)
@@ -85,7 +91,8 @@ class Metrics:
         self._counters[name][labels] = self._counters[name].get(labels, 0) + by
 
     def _record(self, name: str, labels: tuple[tuple[str, str], ...], seconds: float) -> None:
-        self._histograms[name].setdefault(labels, _Histogram()).observe(seconds)
+        bounds = _AGES if name == "zeroserve_features_age_seconds" else BUCKETS
+        self._histograms[name].setdefault(labels, _Histogram(bounds)).observe(seconds)
 
     def render(self) -> bytes:
         """All series, in the order of their first observation."""
@@ -113,6 +120,7 @@ _HELP = {
     "zeroserve_features_entities_total": "Entities looked up, by where they were found.",
     "zeroserve_features_defaulted_total": "Values of entity features that were defaults.",
     "zeroserve_features_duration_seconds": "Time to look entity features up, in seconds.",
+    "zeroserve_features_age_seconds": "Of each request the oldest observation that was served, in seconds.",
     "zeroserve_features_tier_resting": "1 while a store of entity features rests after failures.",
     "zeroserve_upstream_tokens_total": "Tokens of prompts and answers, as upstreams count them.",
     "zeroserve_upstream_failures_total": "Attempts to ask an upstream, and streams of one, that failed.",
@@ -122,19 +130,19 @@ _HELP = {
 
 
 class _Histogram:
-    __slots__ = ("counts", "total")
+    __slots__ = ("bounds", "counts", "total")
 
-    def __init__(self) -> None:
-        self.counts, self.total = [0] * (len(BUCKETS) + 1), 0.0
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
 
     def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
 
     def lines(self, name: str, labels: tuple[tuple[str, str], ...]) -> list[str]:
         """Buckets hold all that is not above them."""
         lines, count = [], 0
-        for bound, here in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+        for bound, here in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             count += here
             lines.append(f"{name}_bucket{_labels((*labels, ('le', bound)))} {count}")
         return [*lines, f"{name}_sum{_labels(labels)} {self.total}", f"{name}_count{_labels(labels)} {count}"]

@@ -102,6 +102,8 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
     fields |= {f"{name}_ms": round(value, 3) for name, value in phases.items()}
     if exchange.features is not None:
         fields["features"] = exchange.features.counts()
+        if exchange.features.age is not None:
+            fields["features_age_s"] = round(exchange.features.age, 3)
     if exchange.upstream is not None:
         fields["upstream"] = exchange.upstream.told()
     if status >= 400:
@@ -121,6 +123,8 @@ def _metrics(function_name: str, latencies: list[str], fields: dict[str, Any], n
         counts = {f"features_{name}": count for name, count in fields["features"].items()}
         members |= counts
         metrics += [{"Name": name, "Unit": "Count"} for name in counts]
+    if "features_age_s" in fields:
+        metrics.append({"Name": "features_age_s", "Unit": "Seconds"})
     directives = [
         {
             "Namespace": NAMESPACE,

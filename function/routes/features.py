@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from function.codecs import feast
+from function.codecs.values import shown
 from function.errors import PredictError, invalid
 from function.exchange import LookedUp
 from function.features.join import FAILED
@@ -12,6 +15,8 @@ from function.routes.admin import check_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from function.exchange import Exchange
     from function.features.lookup import Outcome
     from function.features.view import View
@@ -28,10 +33,9 @@ def get_online_features(inference: Inference, exchange: Exchange, _parameters: d
     """
     wanted = feast.Wanted(exchange.request.body)
     if wanted.service:
-        models = [_views_of(inference, wanted.service)]
-        names = [(view, column.name) for view in models[0] for column in view.columns]
+        names = [(view, column.name) for view in _views_of(inference, wanted.service) for column in view.columns]
     else:
-        known = _views(inference)
+        known = _views(inference, {each.partition(":")[0] for each in wanted.features})
         names = [_feature(known, each) for each in wanted.features]
     views = list(dict.fromkeys(view for view, _ in names))
     needed = dict.fromkeys(name for view in views for name in view.keys)
@@ -49,52 +53,69 @@ def get_online_features(inference: Inference, exchange: Exchange, _parameters: d
 def _looked_up(
     inference: Inference, wanted: feast.Wanted, names: list[tuple[View, str]], told: LookedUp
 ) -> list[feast.Column]:
-    columns = []
-    for name, keys in wanted.entities.items():
-        column = feast.Column(name)
-        columns.append(column)
-        for key in keys:
-            column.add(key, "PRESENT", 0.0)
     views = list(dict.fromkeys(view for view, _ in names))
     count, join = len(wanted), inference.join()
     rows = [dict(zip(wanted.entities, row, strict=True)) for row in zip(*wanted.entities.values(), strict=True)]
     outcomes = join.lookup.rows([(view, view.entity_key(row)) for view in views for row in rows])
+    now = time.time()
     for outcome in outcomes:
         told.found(outcome.source)
+        if outcome.row:
+            told.served(outcome.row.event_time, now)
     told.resting = join.lookup.resting()
     if FAILED in told.sources:
         raise PredictError("UNAVAILABLE", "no store of features answered; ask again", {"Retry-After": "1"})
+    present, never = ["PRESENT"] * count, [feast.NEVER] * count
+    columns = [feast.Column(name, keys, present, never) for name, keys in wanted.entities.items()]
+    answers = {
+        view: _Answers(view, outcomes[at * count : (at + 1) * count], join.unknown_status())
+        for at, view in enumerate(views)
+    }
     for view, name in names:
-        at = views.index(view) * count
-        columns.append(_column(view, name, outcomes[at : at + count], join.unknown_status(), full=wanted.full_names))
+        columns.append(answers[view].column(name, f"{view.name}__{name}" if wanted.full_names else name))
     return columns
 
 
-def _column(view: View, name: str, outcomes: list[Outcome], unknown: str, *, full: bool) -> feast.Column:
-    import time
+class _Answers:
+    """What is said of the rows of one view: status and time are the same for all of its columns that a store has."""
 
-    column, oldest = feast.Column(f"{view.name}__{name}" if full else name), time.time() - view.ttl
-    for outcome in outcomes:
-        row = outcome.row
-        if row is None or row.missing():
-            column.add(None, unknown, 0.0)
-        elif name not in row.values:
-            column.add(None, "NOT_FOUND", 0.0)
-        else:
-            status = "OUTSIDE_MAX_AGE" if view.ttl and row.event_time < oldest else "PRESENT"
-            column.add(row.values[name], status, row.event_time)
-    return column
+    __slots__ = ("_rows", "_statuses", "_times")
+
+    def __init__(self, view: View, outcomes: list[Outcome], unknown: str) -> None:
+        oldest = time.time() - view.ttl if view.ttl else 0.0
+        rows = [outcome.row for outcome in outcomes]
+        self._rows = [None if row is None or row.missing() else row for row in rows]
+        self._times = [feast.NEVER if row is None else feast.time_text(row.event_time) for row in self._rows]
+        self._statuses = [
+            unknown if row is None else "OUTSIDE_MAX_AGE" if view.ttl and row.event_time < oldest else "PRESENT"
+            for row in self._rows
+        ]
+
+    def column(self, name: str, shown: str) -> feast.Column:
+        """The column `name` of the view, which the answer calls `shown`."""
+        values = [None if row is None else row.values.get(name) for row in self._rows]
+        statuses = self._statuses
+        for index, row in enumerate(self._rows):
+            if row is not None and name not in row.values:
+                statuses = statuses.copy() if statuses is self._statuses else statuses
+                statuses[index] = "INVALID" if name in row.unreadable else "NOT_FOUND"
+        return feast.Column(shown, values, statuses, self._times)
 
 
 def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:
     """Writes whole rows of a view to the nearest store, then to this process's memory.
 
-    PredictError: NOT_FOUND without the key or for an unknown view, UNAVAILABLE where the store takes nothing.
+    A record of SQS or Kinesis needs no key, but the setting. PredictError: NOT_FOUND without either or for an unknown
+    view, UNAVAILABLE where the store takes nothing.
     """
-    check_key(inference, exchange, "POST /v1/features/{view}")
-    view = _view(_views(inference), parameters["view"])
+    if exchange.record is None:
+        check_key(inference, exchange, "POST /v1/features/{view}")
+    elif not inference.settings.features_from_records:
+        raise PredictError("NOT_FOUND", "records may not write features here; set FEATURES_FROM_RECORDS=1 to let them")
+    view = _view(_views(inference, {parameters["view"]}), parameters["view"])
     with exchange.phase("features"), LIMITS.hold(8 * len(exchange.request.body), "these rows", "send fewer at a time"):
-        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view)]
+        show = shown if exchange.record is None else _hidden
+        rows = [(view, key, row) for key, row in feast.rows(exchange.request.body, view, show)]
         try:
             inference.join().lookup.write(rows)
         except PredictError:
@@ -106,6 +127,11 @@ def write(inference: Inference, exchange: Exchange, parameters: dict[str, str]) 
     return json_response(200, {"view": view.name, "rows": len(rows)})
 
 
+def _hidden(_value: object) -> str:
+    """What is said of a record's value: nobody is told of a record but the log, which has no values."""
+    return "something else"
+
+
 def _views_of(inference: Inference, model: str) -> list[View]:
     metadata = inference.metadata({"model": model})
     if not metadata.features:
@@ -115,19 +141,25 @@ def _views_of(inference: Inference, model: str) -> list[View]:
     return inference.join().views(metadata.fingerprint, metadata.features, metadata.folder)
 
 
-def _views(inference: Inference) -> dict[str, View]:
-    """The views of all models by name; of two with one name the default model's, else the first's."""
+def _views(inference: Inference, wanted: set[str]) -> dict[str, View]:
+    """The views of these names, perhaps with others; of two of one name the default model's, else the first's."""
     found: dict[str, View] = {}
-    names = inference.models.names()
-    names.sort(key=lambda name: name != inference.settings.model_name)
-    for name in names:
+    for name in _default_first(inference):
         try:
             for view in _views_of(inference, name):
                 found.setdefault(view.name, view)
         except PredictError as error:
             if error.code not in ("NOT_FOUND", "UNAVAILABLE"):
                 raise
+        if wanted <= found.keys():  # a look at each model of a repository takes 0.1 ms
+            break
     return found
+
+
+def _default_first(inference: Inference) -> Iterator[str]:
+    default = inference.settings.model_name
+    yield default
+    yield from (name for name in inference.models.names() if name != default)
 
 
 def _view(known: dict[str, View], name: str) -> View:
@@ -139,8 +171,7 @@ def _view(known: dict[str, View], name: str) -> View:
 def _feature(known: dict[str, View], reference: str) -> tuple[View, str]:
     view_name, _, name = reference.partition(":")
     view = _view(known, view_name)
-    columns = [column.name for column in view.columns]
-    if name not in columns:
-        message = f"view {view_name!r} has no feature {name[:100]!r}; it has {', '.join(columns)}"
+    if name not in view.names:
+        message = f"view {view_name!r} has no feature {name[:100]!r}; it has {', '.join(view.names)}"
         raise PredictError("NOT_FOUND", message)
     return view, name

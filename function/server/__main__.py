@@ -13,6 +13,7 @@ import threading  # noqa: E402
 
 from function.errors import PredictError  # noqa: E402
 from function.limits import LIMITS  # noqa: E402
+from function.native import malloc  # noqa: E402
 from function.server import start  # noqa: E402
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ def main() -> None:
     # 1. Clients may connect from here on; they wait.
     host, port = start.options(sys.argv[1:])
     threading.stack_size(THREAD_STACK)
+    malloc.share_one_heap()
     try:
         core = start.core(start.settings(os.environ))
         core.inference.metadata({})

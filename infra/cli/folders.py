@@ -43,7 +43,7 @@ def _cells(row: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
 
 def _described(model: Manifest) -> dict[str, Any]:
     kinds = [spec.datatype for spec in model.inputs]
-    tables = [name for name in ("image", "table", "text") if getattr(model, name, None)]
+    tables = [name for name in ("image", "table", "text", "processing") if getattr(model, name, None)]
     takes = ", ".join(dict.fromkeys(tables + kinds))
     return {
         "name": model.name,
@@ -104,7 +104,7 @@ def remove(model: Model, yes: Annotated[bool, typer.Option("--yes", "-y", help="
         folder = manifest.folder_of(model)
         if folder.parent != places.repository().resolve():
             refuse(f"{folder} does not lie in the repository {places.repository()}; delete it yourself: rm -r {folder}")
-        if (folder / "README.md").is_file() and folder.parent == places.EMBEDDED:
+        if folder.name in places.SHIPPED and folder.parent == places.EMBEDDED:
             refuse(f"{folder.name} comes with zeroserve; delete {folder / 'prepared'} to be rid of its artifacts")
         if not yes and not typer.confirm(f"delete {folder}?"):
             raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from contextlib import contextmanager
@@ -12,30 +13,37 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-REFUSED = 1  # the exit status; 2 is click's, for a wrong usage
+REFUSED, STOPPED = 1, 130  # exit statuses; 2 is click's, for a wrong usage
 _OURS = ("function", "models", "infra", "layer")
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What this project raises on purpose, and what the disk refuses, ends the command with one line and status 1."""
+    """What this project raises on purpose, and what the disk refuses, ends the command with one line and status 1.
+
+    A KeyboardInterrupt is told of where the command began, in zeroserve/__main__.py.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(STOPPED) from None
     except Exception as error:
         ours = type(error).__module__.partition(".")[0] in _OURS
         if not ours and not isinstance(error, (OSError, ModuleNotFoundError)):
             raise
-        refuse(getattr(error, "message", "") or _missing(error) or str(error))
+        refuse(getattr(error, "message", "") or _in_words(error) or str(error))
 
 
-def _missing(error: Exception) -> str:
-    """A package that only some commands need."""
-    if not isinstance(error, ModuleNotFoundError):
+def _in_words(error: Exception) -> str:
+    """A package that only some commands need, or what the disk refused; empty for all else."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"the Python package {error.name} is not installed; run: pip install {error.name}"
+    if not isinstance(error, OSError) or not error.filename or not error.strerror:
         return ""
-    return f"the Python package {error.name} is not installed; run: pip install {error.name}"
+    said = f"{error.filename}: {error.strerror}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{said}; set MODEL_REPOSITORY (models), or XDG_CACHE_HOME (what is fetched), to a folder of yours"
+    return f"{said}; make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else said
 
 
 def refuse(message: str) -> None:

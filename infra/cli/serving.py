@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,25 @@ from infra.cli.making import AsJson
 from infra.cli.output import refusals, refuse
 
 Model = Annotated[str, typer.Argument(help="Name of a model, or a folder with a model.toml.")]
+Chosen = Annotated[
+    str, typer.Argument(help="Name of a model, or a folder with a model.toml; by default your only one, else digits.")
+]
 Body = Annotated[Path | None, typer.Argument(help="A picture, or JSON as a request has it; by default the example.")]
+
+
+def _chosen(model: str, command: str) -> str:
+    """The model that is meant where none is named; ends the command where there are several."""
+    from models import manifest
+
+    if model:
+        return model
+    own = manifest.own_names()
+    if len(own) > 1:
+        refuse(f"{len(own)} models are here: {', '.join(own)}; say which: zeroserve {command} {shlex.quote(own[0])}")
+    chosen = own[0] if own else "digits"
+    why = "your only one" if own else "which comes with zeroserve; for one of yours: zeroserve add FILE.onnx"
+    print(f"no model is named; taking {chosen}, {why}", file=sys.stderr, flush=True)
+    return chosen
 
 
 def predict(
@@ -40,7 +59,7 @@ def predict(
 
 
 def run(
-    model: Model = "digits",
+    model: Chosen = "",
     file: Body = None,
     image: Annotated[str, typer.Option(help="A picture to send.")] = "",
 ) -> None:
@@ -54,17 +73,18 @@ def run(
     with refusals():
         from infra import run as emulated
 
+        model = _chosen(model, "run")
         raise typer.Exit(emulated.run(model, image or str(file or "")))
 
 
 def serve(
-    model: Model = "digits",
+    model: Chosen = "",
     port: Annotated[str, typer.Option(help="Of 127.0.0.1; 0: any free one.")] = "8080",
     reload: Annotated[
         bool, typer.Option("--reload", help="Prepare and load the model anew whenever its folder changes.")
     ] = False,
 ) -> None:
-    """Prepare a model and serve it over HTTP until Ctrl-C.
+    """Prepare a model and serve it over HTTP until Ctrl-C; without a name your only one, else digits.
 
     Example: zeroserve serve digits --port 0 --reload
     """
@@ -72,6 +92,7 @@ def serve(
         from infra import reload as reloading
         from infra import serve as server
 
+        model = _chosen(model, "serve")
         number = server.free_port(port, model)
         found = server.ready_model(model)
         if reload:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from function.engine.repository import LONGEST_NAME
 from models import example as examples
 from models import manifest, prepare, raw
-from models.adding import check, columns, compose, request, sizes, source, surgery, texts
+from models.adding import check, columns, compose, missing, place, request, sizes, source, surgery, texts
 from models.adding.words import AddError
+from models.manifest import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from function.tensor import Spec
     from models.adding.source import Source
@@ -51,38 +49,30 @@ class Added:
 
 def add(path: Path, repository: Path, wishes: Wishes, step: Callable[[str], None] = lambda _: None) -> Added:
     """Makes the folder in `repository` and prepares it. AddError or ManifestError: nothing is left behind."""
-    name = _name(path, wishes.name)
-    target = repository / name
-    if target.exists():
-        raise AddError(f"{target} is there already; take another --name, or run: zeroserve remove {name}")
+    name = place.name_of(path, wishes.name)
+    if (repository / name).exists():  # said at once, not after minutes
+        raise place.taken(repository / name)
     step(f"reading {path.name}")
     found = source.read(path)
-    made = [folder for folder in (repository, *repository.parents) if not folder.exists()]
-    repository.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=repository, prefix=".add-") as temporary:
-            folder = Path(temporary, name)
-            folder.mkdir()
+    with place.new_folder(repository, name) as folder:
+        try:
             added = _fill(found, folder, wishes, step)
-            folder.rename(target)
-    except BaseException:
-        for folder in made:
-            folder.rmdir()
-        raise
-    return Added(manifest.read(target), added.lines, added.difference, added.compared)
+        except ManifestError as error:
+            raise AddError(_of_theirs(str(error), folder, path, wishes)) from error
+    return Added(manifest.read(repository / name), added.lines, added.difference, added.compared)
 
 
-def _name(path: Path, wished: str) -> str:
-    """The model's name: letters, digits, '.', '_' and '-' of the file's, or of its folder's where that says nothing."""
-    if wished:
-        if "/" in wished or not wished.strip(".") or not wished.isprintable() or len(wished) > LONGEST_NAME:
-            raise AddError(f"--name is {wished!r}; 1 to {LONGEST_NAME} printable characters without '/' are expected")
-        return wished
-    stem = path.absolute().parent.name if path.stem in ("model", "model_optimized", "network") else path.stem
-    return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.")[:LONGEST_NAME] or "model"
+def _of_theirs(message: str, folder: Path, path: Path, wishes: Wishes) -> str:
+    """A message about the copies in `folder` as one about the files that they were made of."""
+    tokenizer = wishes.tokenizer or path.parent / texts.TOKENIZER
+    origins = {GRAPH: path, "model.toml": path, texts.TOKENIZER: tokenizer, "": path.parent}
+    for name, origin in origins.items():
+        message = message.replace(str(folder / name), str(origin))
+    return message
 
 
 def _fill(found: Source, folder: Path, wishes: Wishes, step: Callable[[str], None]) -> Added:
+    filler = missing.taken_by(found.model.graph)
     lines, labels = surgery.operate(found.model)
     graph = folder / GRAPH
     step("copying")
@@ -93,9 +83,12 @@ def _fill(found: Source, folder: Path, wishes: Wishes, step: Callable[[str], Non
     for external in found.external:
         (folder / external).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found.path.parent / external, folder / external)
-    oracle = sizes.open_quietly(graph)
+    oracle = sizes.open_quietly(graph, found.path)
     step("finding sizes")
     document, body = _describe(found, folder, wishes, oracle, labels)
+    if filler and any(row["datatype"].startswith("FP") for row in document["inputs"]):
+        document["missing"] = "nan"
+        lines.append(f"null stands for a number that is missing (NaN), which its {filler} takes")
     (folder / "model.toml").write_text(compose.toml(document), encoding="utf-8")
     if "text" in document:
         lines.append(texts.told(document["text"]))

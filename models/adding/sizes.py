@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,28 @@ _MOST_FREE = 4  # dimensions that are tried independently of each other
 _NUMPY: dict[str, Any] = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "BOOL": np.bool_, "BYTES": object}
 
 
-def open_quietly(path: Path) -> onnxruntime.InferenceSession:
-    """onnxruntime's own session of the raw file, which says nothing of the tries that fail; AddError."""
-    import onnxruntime
+def open_quietly(path: Path, called: Path | None = None) -> onnxruntime.InferenceSession:
+    """onnxruntime's own session of the raw file, which says nothing of the tries that fail.
 
+    AddError names `called`, of which `path` may be a copy.
+    """
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base
-        raise AddError(f"{path.name} cannot be served: {explained(str(error))}") from error
+        raise AddError(f"{called or path} cannot be served: {explained(str(error))}") from error
+
+
+def _onnxruntime() -> Any:
+    """The package. Ctrl-C waits until it is there: in the middle of its setting up, the process crashes of it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        import onnxruntime
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return onnxruntime
 
 
 # onnxruntime's names of element types, where they are not the protocol's in lower case

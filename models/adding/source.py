@@ -48,6 +48,8 @@ def read(path: Path) -> Source:
             head = file.read(64)
     except OSError as error:
         raise AddError(f"{path} cannot be read: {error.strerror}; name an ONNX file") from error
+    if not size:
+        raise AddError(f"{path} is not an ONNX file but an empty one; export the model again, or get the whole file")
     for start, what in _OTHERS:
         if head.startswith(start):
             raise AddError(f"{path} is not an ONNX file but {what}")

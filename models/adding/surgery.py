@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx
 from onnx import TensorProto, helper
 
+from models.adding import missing
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 _FP32_ALWAYS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")  # of ai.onnx.ml
@@ -15,7 +20,8 @@ LOCALE = "C.UTF-8"  # of every Linux, also of Lambda's; ONNX's default is en_US
 
 def operate(model: ModelProto) -> tuple[list[str], list[str]]:
     """Changes `model` in place; returns a line for each change, and the class labels that a ZipMap had."""
-    lines: list[str] = []
+    lines = missing.spell_out(model, _types(model, "Imputer"))
+    types = _types(model, "ZipMap")
     labels: list[str] = []
     graph = model.graph
     producers = {name: node for node in graph.node for name in node.output}
@@ -26,7 +32,7 @@ def operate(model: ModelProto) -> tuple[list[str], list[str]]:
         node = producers.get(output.name)
         while node is not None and node.op_type == "Identity":
             node = producers.get(node.input[0])
-        if node is None or (made := _tensors_of(graph, output, node)) is None:
+        if node is None or (made := _tensors_of(graph, output, node, types)) is None:
             continue
         del graph.output[position]
         for each in reversed(made):
@@ -42,10 +48,24 @@ def operate(model: ModelProto) -> tuple[list[str], list[str]]:
     return lines, labels
 
 
-def _tensors_of(graph: GraphProto, output: ValueInfoProto, node: NodeProto) -> list[ValueInfoProto] | None:
+def _types(model: ModelProto, operator: str) -> dict[str, int]:
+    """ONNX's element type of each tensor where it follows from the inputs'; empty for a graph without the operator."""
+    if not any(node.op_type == operator for node in model.graph.node):
+        return {}
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):  # ONNX Runtime says what is wrong with it
+        return {}
+    return {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+
+
+def _tensors_of(
+    graph: GraphProto, output: ValueInfoProto, node: NodeProto, types: Mapping[str, int]
+) -> list[ValueInfoProto] | None:
     """The tensors that a sequence or map was made of, as outputs with new names; None for an unknown maker."""
-    if node.op_type == "ZipMap":
-        return [_renamed(graph, node.input[0], output.name, TensorProto.FLOAT, [None, len(_labels(node)) or None])]
+    if node.op_type == "ZipMap":  # of FP64, where skl2onnx was given columns of it, though ONNX knows no such ZipMap
+        kind = types.get(node.input[0]) or TensorProto.FLOAT
+        return [_renamed(graph, node.input[0], output.name, kind, [None, len(_labels(node)) or None])]
     element = output.type.sequence_type.elem_type.tensor_type
     if not output.type.HasField("sequence_type") or not element.elem_type:
         return None

@@ -66,5 +66,7 @@ def explained(message: str) -> str:
     for pattern, sentence in _KNOWN:
         if found := re.search(pattern, message, re.DOTALL):
             return sentence.format(**{name: value or "ai.onnx" for name, value in found.groupdict().items()})
-    lines = [line for line in message.strip().splitlines() if line.strip()]
+    # Its own number and name of the error, and the path of a copy that nobody knows.
+    message = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .+? failed: ?", "", message.strip())
+    lines = [line for line in message.splitlines() if line.strip()]
     return f"ONNX Runtime refuses it: {lines[0].strip() if lines else 'without a reason'}"

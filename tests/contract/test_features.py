@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -272,3 +274,43 @@ def test_where_the_entities_came_from_is_told(client: Client, capsys: pytest.Cap
     line = capsys.readouterr().out
     assert json.loads(line)["features"] == {"memory": 2, "defaulted": len(COLUMNS), "resting": 0}
     assert "secret-card" not in line
+
+
+def test_rows_that_do_not_fit_into_memory_are_not_lost_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "".join(f"more-{number},1,2,false,DE\n" for number in range(100))
+    monkeypatch.setattr(models, "ROWS", models.ROWS + more)
+    models.build(tmp_path)
+
+    def asked(capacity: int) -> Any:
+        client = new_client(tmp_path, "cards", FEATURES_CACHE_BYTES=str(capacity))
+        client.post(PREDICT, {"instances": [ROW]})  # the second request is told the same
+        return client.post(PREDICT, {"instances": [ROW]})
+
+    refused = asked(50_000)
+    told = re.search(r"the 102 rows of cards.csv take (\d+) bytes, for which FEATURES_CACHE_BYTES has", refused.error)
+    assert told, refused.error
+    assert refused.status == 503
+    assert asked(int(told[1]) - 1).status == 503
+    assert asked(int(told[1])).json["predictions"] == [KNOWN]
+
+
+def test_the_age_of_what_was_served_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models.build(tmp_path)
+    client = new_client(tmp_path, "cards", ADMIN_KEY=KEY["X-Admin-Key"], AWS_LAMBDA_FUNCTION_NAME="scorer")
+    seen = datetime.now(UTC) - timedelta(hours=2)
+    rows = [NEW | {"event_timestamp": seen.isoformat()}, NEW | {"card_id": "c-10"}]
+    assert client.post(WRITE, {"rows": rows}, KEY).status == 200
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        (PREDICT, {"instances": [{"card_id": "c-9", "amount": 1}, {"card_id": "c-10", "amount": 1}]}),
+        (ONLINE, {"entities": {"card_id": ["c-9", "c-10"]}, "features": ["card_stats:mean"]}),
+    ]
+    for path, body in bodies:
+        capsys.readouterr()
+        assert client.post(path, body).status == 200
+        line = json.loads(capsys.readouterr().out)
+        assert 7200 <= line["features_age_s"] < 7300
+        metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+        assert {"Name": "features_age_s", "Unit": "Seconds"} in metrics
+    capsys.readouterr()
+    client.post(PREDICT, {"instances": [{"card_id": "nobody", "amount": 1}]})
+    assert "features_age_s" not in json.loads(capsys.readouterr().out)

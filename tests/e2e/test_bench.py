@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cache, gobuild, payloads, results, servers
+from bench import cache, gobuild, payloads, postgres, results, servers
 from bench.cold import benchmark as cold
 from bench.cold import summary
 from bench.cold.http_systems import SERVER
 from bench.cold.rivals import LWA
+from bench.features import benchmark as features
+from bench.features import beside_feast, feast_server, hits, tiers
+from bench.features import cold as features_cold
+from bench.features import summary as features_summary
 from bench.load import benchmark as load
 from bench.load import ladder, slots
 from bench.load.tally import FLOOR
@@ -28,7 +33,7 @@ from function.native import ort_capi
 from infra.emulator import Emulator
 from infra.payload import decode_answer
 from infra.rie import ROOT
-from models import manifest
+from models import manifest, prepare
 
 if TYPE_CHECKING:
     from models.manifest import Manifest
@@ -135,6 +140,35 @@ def test_memory(digits: Manifest) -> None:
     extra = many["pss_of_2_workers_mb"] - many["pss_of_1_workers_mb"]
     assert many["pss_per_extra_worker_mb"] == pytest.approx(extra, abs=0.01)
     assert 0 < many["anon_per_extra_worker_mb"] < many["rss_of_1_workers_mb"]
+
+
+@pytest.mark.usefixtures("loadgen")
+@pytest.mark.skipif(cache.VALKEY is None or postgres.INITDB is None, reason="redis-server or postgresql is missing")
+def test_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feast itself with TEST_FEAST=1 alone: its environment takes 650 MB."""
+    feast = bool(os.environ.get("TEST_FEAST"))
+    if not feast:
+        monkeypatch.setattr(feast_server, "python", lambda: None)
+    monkeypatch.setattr(features_cold, "FEWEST", 1)
+    monkeypatch.setitem(features.PARTS, "hits", lambda setup: hits.measure(setup, 500, 1000, (1, 2)))
+    monkeypatch.setitem(features.PARTS, "tiers", lambda setup: tiers.measure(setup, 8))
+    model = manifest.read(manifest.folder_of("fraud"))
+    prepare.prepare(model)
+    document = results.check(features.bench(model, list(features.PARTS), 1, 0.3, 600))
+    found = {(row["payload"], row["metric"]): row["p50"] for row in document["rows"] if row["system"] != "feast-server"}
+    for payload in (*beside_feast.PAYLOADS, *tiers.PAYLOADS):
+        assert found[payload, "throughput_rps"] > 0
+    assert 0 < found["zipf-1", "hits_with_1_mb_percent"] <= found["zipf-1", "hits_with_2_mb_percent"] < 100
+    for payload in ("score-memory", "score-redis", "score-postgres"):
+        assert 0 < found[payload, "lookup_ms"] < found[payload, "request_ms"]
+    assert found["cold-redis", "first_prediction_ms"] > found["cold-redis", "features_ms"] > 0
+    assert bool(document["ratios"]) == feast
+    assert "left out" in document["versions"]["feast-server"] or feast
+    assert "cold-file" in features_summary.table(document)
+    part = features.merged({**document, "rows": [], "ratios": []}, ["tiers"], document)
+    assert {row["payload"] for row in document["rows"]} - {row["payload"] for row in part["rows"]} == set(
+        tiers.PAYLOADS
+    )
 
 
 @pytest.mark.usefixtures("loadgen")

@@ -1,4 +1,4 @@
-"""docs/guides/add.md: every file is written and every command run as it stands there, and prints what it says."""
+"""Guides of `zeroserve add`: every file is written, every command run as it stands there, and prints what it says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from infra import processes
+from infra import processes, venvs
 from tests.e2e.test_guides import steps
 from tests.support import ROOT
+
+# Guide -> the requirements/NAME.txt that its programs have, and the variable that allows to install so much.
+GUIDES = {
+    "add": ("", ""),
+    "gradient_boosting": ("boosting", "TEST_STRANGERS"),
+    "pytorch": ("torch", "TEST_TORCH"),
+}
 
 
 def serving(command: str, folder: Path, environment: dict[str, str], stack: ExitStack) -> None:
@@ -37,16 +44,21 @@ def serving(command: str, folder: Path, environment: dict[str, str], stack: Exit
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_guide_does_what_it_says(guide: str, tmp_path: Path) -> None:
+    requirements, switch = GUIDES[guide]
+    if switch and not os.environ.get(switch):
+        pytest.skip(f"set {switch}=1: it installs requirements/{requirements}.txt")
+    python = venvs.ensure(requirements) if requirements else Path(sys.executable)
     port = str(processes.free_port())
     script = tmp_path / "bin" / "zeroserve"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/zeroserve/__main__.py" "$@"\n')
     script.chmod(0o755)
-    path = f"{script.parent}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    path = f"{script.parent}:{python.parent}:/usr/local/bin:/usr/bin:/bin"
     environment = {**os.environ, "PATH": path, "MODEL_REPOSITORY": str(tmp_path / "models")}
     with ExitStack() as stack:
-        for step in steps("add"):
+        for step in steps(guide):
             text = step.text.replace("8080", port)
             if step.file:
                 (tmp_path / step.file).write_text(text)

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
+from bench import cache
 from tests.contract.entries.servers import ENTRIES, ROOT, serve
 
 GUIDES = ROOT / "docs" / "guides"
-DOWNLOADS = {"text"}  # they run with TEST_STRANGERS=1 alone
+DOWNLOADS = {"text": "84 MB", "speech": "4 MB", "ocr": "27 MB"}  # they run with TEST_STRANGERS=1 alone
 _BLOCK = re.compile(r"(?:^`([\w./-]+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -41,27 +42,35 @@ def steps(guide: str) -> list[Step]:
 
 
 def test_every_guide_says_something() -> None:
-    assert {path.stem for path in GUIDES.glob("*.md")} >= {"table", "text", "processing", "fraud"}
+    assert {path.stem for path in GUIDES.glob("*.md")} >= {"table", "processing", "fraud", *DOWNLOADS}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("guide", ["table", "processing", "text", "fraud"])
+@pytest.mark.parametrize("guide", ["gateway", "table", "processing", "fraud", *DOWNLOADS])
 def test_a_guide_does_what_it_says(guide: str, tmp_path: Path) -> None:
     if guide in DOWNLOADS and not os.environ.get("TEST_STRANGERS"):
-        pytest.skip("set TEST_STRANGERS=1: it downloads 84 MB")
+        pytest.skip(f"set TEST_STRANGERS=1: it downloads {DOWNLOADS[guide]}")
+    if guide == "speech" and shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed (Debian: apt-get install espeak-ng)")
     script = tmp_path / "bin" / "zeroserve"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/zeroserve/__main__.py" "$@"\n')
     script.chmod(0o755)
     path = f"{script.parent}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    environment.pop("URL", None)
+    for name in ("URL", "REDIS"):
+        environment.pop(name, None)
     with ExitStack() as stack:
         for step in steps(guide):
             if step.file:
                 (tmp_path / step.file).parent.mkdir(exist_ok=True)
                 (tmp_path / step.file).write_text(step.text)
                 continue
+            if "$REDIS" in step.text and "REDIS" not in environment:
+                if cache.VALKEY is None:
+                    pytest.skip("neither valkey-server nor redis-server is installed (Debian: redis-server)")
+                environment["REDIS"] = stack.enter_context(cache.valkey())
+                environment["FEATURES_DEADLINE_MS"] = "20000"  # a busy machine must not meet it
             addresses = [""]
             if "$URL" in step.text:
                 if "URL" not in environment:

@@ -177,6 +177,14 @@ def test_a_body_goes_to_its_route(body: bytes, source: str, path: str, tmp_path:
     assert requests.call(model, body, source).path == path
 
 
+def test_a_picture_is_an_instance_where_the_models_own_code_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "read").mkdir()
+    (tmp_path / "read" / "processing.py").write_text("def preprocess(instance): return {}")
+    model = support.write_folder(tmp_path / "read", support.doubling())
+    call = requests.call(model, b"\x89PNG..", "x")
+    assert call == requests.Call("/v1/models/read:predict", b"\x89PNG..", "application/octet-stream")
+
+
 def test_bodies_that_are_none(tmp_path: Path) -> None:
     model = support.write_folder(tmp_path / "made", support.doubling())
     for body in (b"text", b"[1]"):

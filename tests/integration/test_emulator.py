@@ -131,9 +131,9 @@ def test_longest_event_arrives_whole_and_a_longer_one_is_refused(toy: Path) -> N
 
 
 def test_time_limit_of_the_function(toy: Path) -> None:
-    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy, env={"AWS_LAMBDA_FUNCTION_TIMEOUT": "1"}) as emulator:
-        with pytest.raises(EmulatorError, match="AWS_LAMBDA_FUNCTION_TIMEOUT of 1 s"):
-            emulator.invoke({"sleep": 20})
+    with Emulator("toy.handler", client=AWSLAMBDARIC, cwd=toy, env={"AWS_LAMBDA_FUNCTION_TIMEOUT": "5"}) as emulator:
+        with pytest.raises(EmulatorError, match="AWS_LAMBDA_FUNCTION_TIMEOUT of 5 s"):
+            emulator.invoke({"sleep": 60})
         assert call(emulator)["calls"] == 1
 
 

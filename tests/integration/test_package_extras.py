@@ -15,6 +15,7 @@ import pytest
 from layer import extras, rules, stage, wheels
 from models import manifest
 from tests import tiny_text
+from tests.contract import feature_models
 from tests.contract.client import new_client
 from tests.contract.entries.sent_models import EMBEDDING, add, sums
 
@@ -28,6 +29,7 @@ def files(folder: Path) -> set[str]:
 
 def test_each_locked_package_has_a_rule() -> None:
     assert set(wheels.locked(wheels.ROOT / "requirements" / "text.txt")) == set(rules.TEXT)
+    assert set(wheels.locked(wheels.ROOT / "requirements" / "postgres.txt")) == set(rules.POSTGRES)
 
 
 def test_texts_bring_the_tokenizer_and_nothing_else_does(tmp_path: Path) -> None:
@@ -50,6 +52,44 @@ def test_texts_bring_the_tokenizer_and_nothing_else_does(tmp_path: Path) -> None
         f"import sys; sys.path.append({str(tmp_path / 'layer-phrases')!r}); {program}",
     ]
     subprocess.run(alone, check=True)
+
+
+DRIVER = """
+import sys
+sys.path += sys.argv[1:]
+from urllib.parse import urlsplit
+from function.features.postgres_store import PostgresStore
+try:
+    PostgresStore(urlsplit("postgresql://nobody@127.0.0.1:1/none"), 5).connect()
+except Exception as error:
+    print(type(error).__name__, sys.modules["pg8000"].__file__)
+"""
+
+
+def test_a_query_of_a_view_brings_the_driver_and_other_features_do_not(tmp_path: Path) -> None:
+    feature_models.build(tmp_path, name="asks", more='query = "SELECT * FROM cards WHERE card_id = ANY(:keys)"')
+    feature_models.build(tmp_path, name="reads")
+    for name in ("asks", "reads"):
+        stage.layer(tmp_path / f"layer-{name}", "x86_64", HERE, None, [str(tmp_path / name)])
+    plain = files(tmp_path / "layer-reads")
+    assert "pg8000/native.py" not in plain
+    added = files(tmp_path / "layer-asks") - plain
+    assert {name.split("/")[0].partition("-")[0].removesuffix(".py") for name in added} == {
+        *("pg8000", "scramp", "asn1crypto", "dateutil", "python_dateutil", "six")
+    }
+    layer = str(tmp_path / "layer-asks")
+    alone = [sys.executable, "-I", "-S", "-c", DRIVER, layer, str(wheels.ROOT)]
+    done = subprocess.run(alone, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"InterfaceError {layer}/pg8000/"), done.stdout
+
+
+def test_whoever_reads_feasts_tables_in_postgresql_names_the_driver(tmp_path: Path) -> None:
+    wheel(tmp_path / "wheels", "pg8000", {"pg8000/__init__.py": b""})
+    feature_models.build(tmp_path, name="reads")
+    lines = ["--no-index", f"--find-links {tmp_path / 'wheels'}", "pg8000", ""]
+    (tmp_path / "reads" / "requirements.txt").write_text("\n".join(lines))
+    extras.install([manifest.read(tmp_path / "reads")], "arm64", "3.13", tmp_path / "out")
+    assert "pg8000/__init__.py" in files(tmp_path / "out")
 
 
 def test_artifacts_that_are_alike_are_packed_once(

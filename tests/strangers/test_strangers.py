@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from function.engine import golden
-from infra import run, serve
+from infra import run, serve, venvs
 from models import manifest, places
 from models.adding import sizes
 from tests.e2e.http_client import post_json
@@ -135,6 +135,44 @@ def test_a_strangers_model(name: str, tmp_path: Path) -> None:
         check(url, model, asked)
     with serve.running(model) as url:
         check(url, model, asked)
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with LightGBM's models and answers, made in an environment of their own."""
+    folder = tmp_path_factory.mktemp("boosted")
+    try:
+        python = venvs.ensure("boosting")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"requirements/boosting.txt cannot be installed: {error}")
+    subprocess.run([python, "-W", "ignore", ROOT / "tests" / "strangers" / "boosted.py", folder], check=True)
+    return folder
+
+
+def check_boosted(url: str, model: Manifest, document: dict[str, Any]) -> None:
+    """Random rows against onnxruntime, and LightGBM's own rows, some with missing values, against its answers."""
+    check(url, model, [{"rows": (1, 6)}, {"rows": (7, 6)}])
+    answer = post_json(url, f"/v1/models/{model.name}:predict", {"instances": document["rows"]})
+    assert answer.status == 200, answer.error
+    shares = model.outputs[-1].name
+    predictions = json.loads(answer.body)["predictions"]
+    found = [row[shares] if isinstance(row, dict) else row for row in predictions]
+    np.testing.assert_allclose(np.ravel(found), np.ravel(document["expected"]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not os.environ.get("TEST_STRANGERS"), reason="set TEST_STRANGERS=1: it installs LightGBM, 350 MB")
+@pytest.mark.parametrize("kind", ["regressor", "classifier"])
+def test_lightgbm_over_fp64(kind: str, boosted: Path, tmp_path: Path) -> None:
+    """Added by the command alone, missing values and all."""
+    model, seconds = added(boosted / f"{kind}.onnx", kind, tmp_path / "repository")
+    print(f"{kind}: added in {seconds:.1f} s")
+    assert [spec.datatype for spec in model.inputs] == ["FP64"]
+    assert model.missing == "nan"
+    document = json.loads((boosted / f"{kind}.json").read_text())
+    with run.entry(model) as url:
+        check_boosted(url, model, document)
+    with serve.running(model) as url:
+        check_boosted(url, model, document)
 
 
 @pytest.mark.skipif(not os.environ.get("LARGE_MODEL"), reason="set LARGE_MODEL=1: it writes 3 GB")

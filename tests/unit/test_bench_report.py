@@ -10,6 +10,9 @@ import pytest
 
 from bench import results
 from bench.charts import lines
+from bench.cold.systems import RIE
+from bench.features import beside_feast, cold, cost, hits, tiers
+from bench.features.beside_feast import FEAST
 from bench.load import ladder
 from bench.load import summary as load_summary
 from bench.load.slots import Slot
@@ -81,6 +84,34 @@ def ladder_document() -> dict[str, Any]:
                 samples.add(system, NESTED, f"rss_{where}_mb", 100.0)
     document = {"machine": MACHINE | {"seconds": 5.0}, "versions": {}, "runs": 1}
     return results.check(document | {"rows": samples.rows(), "ratios": []})
+
+
+def features_document() -> dict[str, Any]:
+    samples = results.Samples()
+    for count in (1, 100):
+        for system, payload, factor in ((FEAST, "", 1), (OURS, "", 4), (OURS, beside_feast.STORE, 2)):
+            samples.add(system, f"features-{count}{payload}", "throughput_rps", 500.0 * factor / count)
+            samples.add(system, f"features-{count}{payload}", "latency_p50_ms", 8.0 / factor)
+            samples.add(system, f"features-{count}{payload}", "latency_p99_ms", 40.0 / factor)
+    for factor, payload in enumerate(tiers.PAYLOADS, 1):
+        samples.add(OURS, payload, "throughput_rps", 4000.0 / factor)
+        samples.add(tiers.PROCESS, payload, "request_ms", 0.3 * factor)
+        if payload != tiers.SENT:
+            samples.add(tiers.PROCESS, payload, "lookup_ms", 0.15 * (factor - 1) ** 2)
+    for payload in hits.PAYLOADS:
+        for size in (1, 16):
+            samples.add(hits.SYSTEM, payload, f"hits_with_{size}_mb_percent", 40.0 + size)
+    for payload in cold.PAYLOADS:
+        samples.add(RIE, payload, "first_prediction_ms", 90.0)
+        samples.add(RIE, payload, "features_ms", 6.5)
+    about = {"clients": 10, "cards": 20_000, "slot_seconds": 6.0, "lookups": 1000, "cold_starts": 15}
+    about |= {"cards_by_zipf": 100_000, "memory_default_mb": 16.0, "redis_bytes_of_a_card": 1100}
+    pairs = [
+        *samples.ratios("throughput_rps", beside_feast.PAIRS),
+        *samples.ratios("latency_p99_ms", beside_feast.PAIRS),
+    ]
+    document = {"machine": MACHINE | about, "versions": {"feast-server": "0.67.0"}, "runs": 3}
+    return results.check(document | {"rows": samples.rows(), "ratios": pairs})
 
 
 def value(document: dict[str, Any], metric: str, of: tuple[str, str], to: tuple[str, str]) -> float:
@@ -162,10 +193,39 @@ def test_the_page_has_the_figures_of_all_files() -> None:
         assert ElementTree.fromstring(chart).tag.endswith("svg")
 
 
+def test_the_page_has_entity_features() -> None:
+    text, charts = page.page({"features": features_document()}, TEMPLATE, "")
+    for line in (
+        "| features-100 | feast-server | 5.00 | 8.00 | 40.0 |",
+        "| features-1-redis | zeroserve-asgi | 1000 | 4.00 | 20.0 |",
+        "| Redis | 0.60 | 0.60 |",
+        "| throughput | zeroserve-asgi features-1 / feast-server features-1 | ≥ 10 | 4.00 | no |",
+        "| a lookup adds to a score | score-memory | ≤ 0.2 ms | 0.15 ms | yes |",
+        "| from Redis, connected during INIT | 90.0 |",
+        "drawn by Zipf's law from 20,000 cards",
+    ):
+        assert line in text
+    names = {"features_lookup.svg", "features_hits.svg", "features_cost.svg", "features_cold.svg"}
+    assert names == set(charts)
+    for name, chart in charts.items():
+        assert f"(img/{name})" in text
+        assert ElementTree.fromstring(chart).tag.endswith("svg")
+
+
+def test_what_a_million_scores_cost() -> None:
+    found = {each.tier.partition(",")[0]: each for each in cost.costs(features_document(), 10)}
+    duration = 1000 * 1.7275 * 0.0000166667  # a millisecond of a vCPU, a million times
+    assert found["memory"].milliseconds == 1
+    assert found["memory"].total == pytest.approx(0.20 + duration, rel=1e-3)
+    assert found["Valkey"].milliseconds == 2  # 0.9 measured, and half a one of the network
+    assert found["Valkey"].parts[3] == pytest.approx(0.084 * 730 * 0.11 / 10)
+    assert found["PostgreSQL"].parts[3] == pytest.approx((0.016 * 730 + 0.115 * 20) / 10)
+
+
 def test_without_any_results_the_page_says_what_to_run() -> None:
     text, charts = page.page({}, TEMPLATE, "")
     assert charts == {}
-    for part in ("cold", "load", "ladder", "memory"):
+    for part in ("cold", "load", "ladder", "memory", "features"):
         assert f"`make bench-{part}`" in text
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from function.features import feast_keys, feast_values
-from function.features.feast_values import ValueFormatError
+from function.features import feast_keys, feast_values, protobuf
+from function.features.protobuf import ValueFormatError
+from function.features.view import View
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,8 @@ def test_hashes_are_murmur3(data: bytes, short: int, long: str) -> None:
 
 
 def test_an_entity_key_sorts_its_join_keys() -> None:
-    key = feast_keys.entity_key({"b": (feast_keys.INT64, 5), "a": (feast_keys.STRING, "é")})
+    keys = [{"name": "b", "datatype": "INT64"}, {"name": "a", "datatype": "BYTES"}]
+    key = View({"view": "v", "project": "p", "entity": keys, "columns": []}).entity_key({"b": 5, "a": "é"})
     expected = (
         "02000000"
         "020000000100000061" + "020000000100000062" + "0200000002000000c3a9" + "04000000080000000500000000000000"
@@ -82,6 +84,29 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("encoded", "value"),
+    [
+        (b'\x82\x02\x07{"a":1}', '{"a":1}'),  # JSON
+        (b"\xa2\x02\x01u", "u"),  # a UUID
+        (b"\xaa\x02\x01t", "t"),  # one with a time
+        (b"\xe2\x02\x031.5", "1.5"),  # a decimal
+        (b"\xea\x02\x06\n\x011\n\x012", ["1", "2"]),  # a list of those
+        (b"\xc2\x01\r\n\x0b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x07", [-1, 7]),  # a set of INT32
+        (b"\xb2\x01\x03\n\x01a", [b"a"]),  # of bytes
+        (b"\xea\x01\x03\n\x01\t", [9]),  # of times
+        (b"\xc2\x02\x03\n\x01u", ["u"]),  # of UUIDs
+    ],
+)
+def test_texts_and_sets_of_types_of_their_own(encoded: bytes, value: feast_values.Value) -> None:
+    assert feast_values.decode(encoded)[1] == value
+
+
+def test_a_map_is_refused() -> None:
+    with pytest.raises(ValueFormatError, match="has type 20"):
+        feast_values.decode(b"\xa2\x01\t\n\x07\n\x01a\x12\x02\x18\x01")
+
+
 def test_a_cut_value_is_refused() -> None:
     whole = feast_values.encode(feast_values.STRING, "cut me")
     for size in range(1, len(whole)):
@@ -98,4 +123,4 @@ def test_timestamps_keep_microseconds(micros: int) -> None:
 @pytest.mark.parametrize("seconds", [-62135596801, 253402300800, 2**62])
 def test_a_time_that_no_calendar_has_is_refused(seconds: int) -> None:
     with pytest.raises(ValueFormatError, match="years 1 to 9999"):
-        feast_values.timestamp(feast_values.encoded_timestamp(0) + b"\x08" + feast_values._varint(seconds))
+        feast_values.timestamp(feast_values.encoded_timestamp(0) + b"\x08" + protobuf.varint(seconds))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from function.features import threads
 from function.features.lookup import Lookup, _Batch
 from function.features.memory import Memory
 from function.features.tier import COOLDOWN_S, FAILURE_THRESHOLD, Tier
@@ -54,10 +55,10 @@ class Store:
         self.rows.update((key, row) for _, key, row in rows)
 
 
-def view(max_age: float = 60) -> View:
+def view(max_age: float = 60, *names: str) -> View:
     document: dict[str, Any] = {"view": "card_stats", "project": "fraud", "max_age": max_age}
     document["entity"] = [{"name": "card_id", "datatype": "BYTES"}]
-    document["columns"] = [{"name": "mean", "datatype": "FP32"}]
+    document["columns"] = [{"name": name, "datatype": "FP32"} for name in names or ["mean"]]
     return View(document)
 
 
@@ -96,16 +97,29 @@ def test_what_the_database_gave_is_written_up() -> None:
     assert near.rows[b"a"].values == {"mean": 1}
 
 
+def test_a_row_that_cannot_be_read_whole_is_not_written_up() -> None:
+    near, far = Store(), Store({b"a": Row(1.0, {}, {"mean": None}), b"b": row(2)})
+    tiers = lookup(near, far)
+    (damaged, _) = tiers.rows([(view(), b"a"), (view(), b"b")])
+    assert damaged.row
+    assert (damaged.source, list(damaged.row.unreadable)) == ("database", ["mean"])
+    for _ in range(1000):
+        if b"b" in near.rows:
+            break
+        threading.Event().wait(0.01)
+    assert list(near.rows) == [b"b"]
+
+
 def test_a_thousand_requests_for_one_cold_key_are_one_read() -> None:
     store = Store({b"a": row(1)})
     store.gate.clear()
     tiers = lookup(store)
     answers: list[tuple[Any, str]] = []
-    threads = [threading.Thread(target=lambda: answers.extend(seen(tiers, b"a"))) for _ in range(1000)]
-    for thread in threads:
+    asking = [threading.Thread(target=lambda: answers.extend(seen(tiers, b"a"))) for _ in range(1000)]
+    for thread in asking:
         thread.start()
     store.gate.set()
-    for thread in threads:
+    for thread in asking:
         thread.join()
     assert {value for value, _ in answers} == {1}
     assert len(answers) == 1000
@@ -246,3 +260,91 @@ def test_a_view_without_an_age_is_not_read_again_for_a_request_that_came_too_lat
     assert tiers._flight(view(0), b"a", opened).outcome.source == "memory"
     assert not opened.flights
     assert len(store.reads) == 1
+
+
+def test_two_models_may_name_different_columns_of_one_view() -> None:
+    """A row in memory has the columns of whoever asked for it."""
+    store = Store({b"a": row(1)})
+    tiers = lookup(store)
+    assert seen(tiers, b"a") == [(1, "store")]
+    assert seen(tiers, b"a", of=view(60, "mean", "total")) == [(1, "store")]
+    assert seen(tiers, b"a", of=view(60, "mean", "total")) == [(1, "memory")]
+
+
+def awaited(reads: list[list[bytes]]) -> None:
+    for _ in range(1000):
+        if reads:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("nobody asked")
+
+
+def test_whoever_waits_for_an_entity_that_a_near_tier_knows_does_not_wait_for_the_others() -> None:
+    """Of one batch: the near store has `a`, and the database takes its time over `b`."""
+    near, far = Store({b"a": row(1)}), Store({b"b": row(2)})
+    near.gate.clear()
+    far.gate.clear()
+    tiers = lookup(near, far)
+    both: list[tuple[Any, str]] = []
+    one: list[tuple[Any, str]] = []
+    asking = threading.Thread(target=lambda: both.extend(seen(tiers, b"a", b"b")))
+    asking.start()
+    awaited(near.reads)
+    joining = threading.Thread(target=lambda: one.extend(seen(tiers, b"a")))
+    joining.start()
+    near.gate.set()
+    awaited(far.reads)
+    joining.join(LONG)
+    assert one[0][0] == 1
+    assert not both
+    far.gate.set()
+    asking.join(LONG)
+    assert both == [(1, "store"), (2, "database")]
+    assert near.reads == [[b"a", b"b"]]
+
+
+def test_while_all_tiers_rest_no_thread_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, store = Clock(), Store()
+    store.error = OSError()
+    tiers = lookup(store, clock=clock)
+    for number in range(FAILURE_THRESHOLD):
+        assert seen(tiers, b"%d" % number) == [(None, "failed")]
+    calls: list[Any] = []
+    monkeypatch.setattr(tiers._threads, "start", calls.append)
+    assert seen(tiers, b"a") == [(None, "failed")]
+    assert calls == []
+    clock.now += COOLDOWN_S
+    seen(tiers, b"a")
+    assert len(calls) == 1
+
+
+def test_threads_are_kept_bounded_and_end_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_KEPT_S", SHORT)
+    gate, ran = threading.Event(), threading.Semaphore(0)
+
+    def call() -> None:
+        ran.release()
+        assert gate.wait(LONG)
+
+    pool = threads.Threads(2)
+    assert pool.start(call)
+    assert pool.start(call)
+    assert all(ran.acquire(timeout=LONG) for _ in range(2))
+    assert not pool.start(call)
+    gate.set()
+    for _ in range(1000):
+        if not pool._count:
+            break
+        threading.Event().wait(0.01)
+    assert (pool._count, pool._taken) == (0, 0)
+    assert pool.start(call)
+    assert ran.acquire(timeout=LONG)
+
+
+def test_where_no_thread_can_be_had_the_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    tiers = lookup(Store({b"a": row(1)}))
+    assert seen(tiers, b"a") == [(None, "failed")]

@@ -56,7 +56,7 @@ def body_of(answer: dict[str, Any]) -> bytes:
 
 
 def test_every_event_here_is_tested() -> None:
-    assert sorted(path.stem for path in EVENTS.glob("*.json")) == sorted([*HTTP, "s3_put", "sqs"])
+    assert sorted(path.stem for path in EVENTS.glob("*.json")) == sorted([*HTTP, "kinesis", "s3_put", "sqs"])
 
 
 @pytest.mark.parametrize(

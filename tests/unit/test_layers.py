@@ -20,6 +20,7 @@ THIRD_PARTY = {
         "cache.dynamodb",
         "events.http_event",
         "events.http_response",
+        "events.records",
         "codecs.feast",
         "codecs.image",
         "codecs.predictions",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 
-from function.exchange import Exchange
+from function.exchange import Exchange, LookedUp
 from function.messages import Request, Response
 from function.observability.prometheus import BUCKETS, Metrics
 
@@ -100,3 +100,24 @@ def test_threads_lose_no_count() -> None:
     for thread in threads:
         thread.join()
     assert samples(metrics)['goserve_http_requests_total{method="GET",status="200",path="/"}'] == 4000
+
+
+def test_what_was_looked_up_is_told_with_its_age() -> None:
+    metrics = Metrics()
+    for sources, ages in (({"memory": 2}, [0, 1000.0]), ({"store": 1}, [990.0, 400.0]), ({"failed": 1}, [])):
+        exchange = answered("/v1/models/{model}:predict", model="fraud", infer=1.0)
+        exchange.phases["features"] = 2.0
+        exchange.features = LookedUp()
+        exchange.features.sources = sources
+        for event_time in ages:
+            exchange.features.served(event_time, 1000.0)
+        metrics.observe(exchange)
+    found = samples(metrics)
+    name = "zeroserve_features_age_seconds"
+    assert found['zeroserve_features_entities_total{model_name="fraud",source="memory"}'] == 2
+    assert found['zeroserve_features_duration_seconds_count{model_name="fraud"}'] == 3
+    assert found[f'{name}_count{{model_name="fraud"}}'] == 2  # where nothing was served there is no age
+    assert found[f'{name}_sum{{model_name="fraud"}}'] == 600.0  # of each request the oldest
+    assert found[f'{name}_bucket{{model_name="fraud",le="1.0"}}'] == 1
+    assert found[f'{name}_bucket{{model_name="fraud",le="300.0"}}'] == 1
+    assert found[f'{name}_bucket{{model_name="fraud",le="900.0"}}'] == 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from function.engine import golden, model, registry, session
 from function.engine.artifact import PORTABLE, read_record, sealed
@@ -355,6 +356,21 @@ def test_warming_runs_once(models: Models, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ort_capi.get_library(), "Run", spy)
     model.warm()
     assert len(runs) == 1
+
+
+def test_warming_takes_the_examples_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros would be another branch of the graph, or none at all, and ORT would fill the log with its refusal."""
+    node = helper.make_node("Reshape", ["x", "sizes"], ["y"])
+    inputs = [("x", TensorProto.FLOAT, [4]), ("sizes", TensorProto.INT64, [1])]
+    graph = support.make_model([node], inputs, [("y", TensorProto.FLOAT, ["n"])])
+    extra = "[example]\nsizes = { shape = [1], value = -1 }\n"
+    support.prepare_here(support.write_folder(tmp_path / "flat", graph, extra))
+    model = models_of(tmp_path).get("flat")
+    given: list[dict[str, Tensor]] = []
+    monkeypatch.setattr(model, "run", given.append)
+    model.warm()
+    assert list(given[0]["sizes"].numbers()) == [-1]
+    assert list(given[0]["x"].numbers()) == [0, 0, 0, 0]
 
 
 # --- the golden input

@@ -45,7 +45,9 @@ def test_each_text_sets_one_setting(name: str) -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_each_number_sets_one_setting(name: str) -> None:
     found = changed({name: "12345"})
-    assert list(found.values()) == [name in ("VERIFY_ARTIFACTS", "ALLOW_LOADED_PROCESSING") or 12345]
+    assert list(found.values()) == [
+        name in ("VERIFY_ARTIFACTS", "ALLOW_LOADED_PROCESSING", "FEATURES_FROM_RECORDS") or 12345
+    ]
 
 
 def test_each_setting_has_its_variable() -> None:

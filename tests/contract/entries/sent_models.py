@@ -55,6 +55,8 @@ class Refused(Exception):
     status = 400
 
 def preprocess(instance):
+    if isinstance(instance, bytes):
+        instance = {"a": len(instance), "raw": instance}
     try:
         return {"x": [[float(instance["a"]), len(instance.get("raw", b""))]]}
     except Exception as error:
@@ -108,7 +110,7 @@ def add(
     processing: str = "",
 ) -> Path:
     """A prepared model folder whose model.toml begins with `top` and ends in `extra`."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if "[text]" in extra:
         tiny_text.tokenizer().save(str(folder / "tokenizer.json"))
     if processing:

@@ -58,6 +58,7 @@ def _predictions() -> Iterator[Valid]:
         yield Valid(path, json.dumps(document).encode(), {"content-type": "application/json"})
     table = b"age,job,visits\r\n31.5,pilot,3\r\n,baker,4\r\n"
     yield Valid("/v1/models/people:predict", table, {"content-type": "text/csv"})
+    yield Valid("/v1/models/hooked:predict", picture("PNG"), {"content-type": "image/png"})
 
 
 def valid_requests() -> Iterator[Valid]:

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bench.postgres import INITDB, Postgres, postgres
 from function.features.view import View
 from function.settings import Settings
 from models import extras, feature_tables, manifest
 from tests.contract import feature_models
 from tests.integration.aws.servers import VALKEY, Valkey, moto_server
-from tests.integration.features.servers import INITDB, Postgres, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

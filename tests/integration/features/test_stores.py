@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from function.cache.resp import Connection
+from function.features import feast_values
+from function.features.dynamodb_store import DynamoDbStore
 from function.features.join import Join
-from function.features.view import View
+from function.features.view import Row, View
 from function.settings import Settings
 from tests.contract.client import Client, new_client
 from tests.integration.features.conftest import LONG, create_table, redis_url
@@ -18,9 +21,9 @@ from tests.integration.features.conftest import LONG, create_table, redis_url
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.postgres import Postgres
     from tests.integration.aws.servers import Valkey
     from tests.integration.features.conftest import Store
-    from tests.integration.features.servers import Postgres
 
 KEY = {"X-Admin-Key": "sesame"}
 ROW = {"mean": 10.25, "visits": 3, "stolen": False, "country": "AT"}
@@ -85,11 +88,26 @@ def test_a_batch_larger_than_a_stores_own_limit(repository: Path, store: Store) 
     assert not defaulted
 
 
+def test_no_item_is_twice_in_a_call_of_dynamodb(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB refuses the whole call then, which moto does not."""
+    sent: list[Any] = []
+
+    def call(_: DynamoDbStore, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+        sent.append((operation, fields["RequestItems"]["fraud.card_stats"]))
+        return {}
+
+    monkeypatch.setattr(DynamoDbStore, "_call", call)
+    rows = [(view, view.entity_key({"card_id": f"c-{index % 3}"}), Row(1.0, {"visits": index})) for index in range(9)]
+    DynamoDbStore(Settings({}), 30).write(rows)
+    ((operation, items),) = sent
+    assert (operation, len(items)) == ("BatchWriteItem", 3)
+    values = [each["PutRequest"]["Item"]["values"]["M"]["visits"]["B"] for each in items]
+    assert [feast_values.decode(b64decode(value)) for value in values] == [(feast_values.INT64, n) for n in (6, 7, 8)]
+
+
 def test_a_value_of_another_type_than_the_column_is_a_default(
     repository: Path, redis_server: Valkey, view: View
 ) -> None:
-    from function.features import feast_values
-
     connection = Connection(urlsplit(redis_url(redis_server)), 30)
     text = feast_values.encode(feast_values.STRING, "many")
     key = view.entity_key({"card_id": "mistyped"})

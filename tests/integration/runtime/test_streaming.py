@@ -326,9 +326,11 @@ def test_a_large_tensor_streams_and_is_the_same(
     assert {name: head["headers"][name] for name in expected.headers} == expected.headers
     assert len(expected.body) > 7_000_000
     assert b"".join(seen.chunks[1:]) == expected.body
-    api.events.put(event(url_event(path, body), number=2))
-    with ours.running(api, "streaming.handler", **settings):
-        assert api.response(2).document()["statusCode"] == 413
+    # An API of its own: the first process may have asked the other one for an event that it would take in vain.
+    with RuntimeApi() as buffering:
+        buffering.events.put(event(url_event(path, body)))
+        with ours.running(buffering, "streaming.handler", **settings):
+            assert buffering.response().document()["statusCode"] == 413
 
 
 def test_awss_client_gets_the_answer_buffered(tmp_path: Path, api: RuntimeApi) -> None:
