@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from bench.gateway.pace import PERIOD_S
@@ -51,13 +52,14 @@ async def ours(port: int) -> Any:
     from function.upstream.stream import Stream
     from function.upstream.wires import Wires
 
-    wires, target = Wires(), _Target(port)
+    target: Any = _Target(port)
+    wires = Wires()
 
     async def call(*, stream: bool) -> int:
         body: Any = Completion(json.dumps(BODY | {"stream": stream}).encode())
-        made: Any = Call(PATH.removeprefix("/v1"), body, iter([target]), time.monotonic() + 60, "x")  # type: ignore[arg-type]
-        wire = wires.kept(target) or await wires.connect(target)  # type: ignore[arg-type]
-        answer = Stream(made, wire, lambda stream: wires.keep(target, stream.wire))  # type: ignore[arg-type]
+        made: Any = Call(PATH.removeprefix("/v1"), body, iter([target]), time.monotonic() + 60, "x")
+        wire = wires.kept(target) or await wires.connect(target)
+        answer = Stream(made, wire, lambda stream: wires.keep(target, stream.wire))
         wire.transport.write(made.request(""))
         await answer.begun()
         sink = _Sink()
@@ -117,8 +119,8 @@ async def measured(name: str, port: int) -> dict[str, Any]:
     assert len(set(await asyncio.gather(*tasks))) == 1
     close()
     await asyncio.sleep(0)
-    with open("/proc/self/status", encoding="ascii") as status:
-        resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    resident = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
     return {
         "client": name,
         "us_token": round(a_token * 1e6, 1),

@@ -114,7 +114,7 @@ def client(port: int, path: str, model: str, count: int) -> None:
                 if at >= 0 and len(data) >= at + 25:
                     delays.append((time.monotonic_ns() - int(data[at + 5 : at + 25])) / 1e6)
             last[descriptor] = now
-    result = {"streams": count, "lost": count - whole, "reads": len(gaps)}
+    result: dict[str, float] = {"streams": count, "lost": count - whole, "reads": len(gaps)}
     for name, values in (("gap", gaps), ("delay", delays)):
         ordered = sorted(values) or [0.0]
         result |= {f"{name}_p50": ordered[len(ordered) // 2], f"{name}_p99": ordered[len(ordered) * 99 // 100]}

@@ -85,7 +85,7 @@ def test_the_bytes_of_a_stream(client: openai.OpenAI) -> None:
     with client.chat.completions.with_streaming_response.create(
         model="chat",
         messages=SAID,
-        stream=True,  # type: ignore[arg-type]
+        stream=True,
     ) as response:
         assert response.read() == b"".join(TALK)
 
@@ -93,8 +93,8 @@ def test_the_bytes_of_a_stream(client: openai.OpenAI) -> None:
 def test_the_async_client(address: str, client: openai.OpenAI) -> None:
     async def ask() -> tuple[str, str]:
         async with openai.AsyncOpenAI(base_url=address, api_key="none", max_retries=0, timeout=60) as other:
-            whole = await other.chat.completions.create(model="chat", messages=SAID)  # type: ignore[call-overload]
-            stream = await other.chat.completions.create(model="chat", messages=SAID, stream=True)  # type: ignore[call-overload]
+            whole = await other.chat.completions.create(model="chat", messages=SAID)
+            stream = await other.chat.completions.create(model="chat", messages=SAID, stream=True)
             parts = [each.choices[0].delta.content async for each in stream if each.choices]
             return whole.choices[0].message.content, "".join(parts)
 
