@@ -41,7 +41,7 @@ USAGE = event(
     }
 )
 DONE = b"data: [DONE]\n\n"
-TALK = [chunk("Hel"), chunk("lo, "), chunk("wörld \u2028 \\n"), USAGE, DONE]
+TALK = [chunk("He"), chunk("llo, "), chunk("wörld \u2028 \\n"), USAGE, DONE]
 
 
 def completion(text: str) -> bytes:
