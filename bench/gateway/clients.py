@@ -52,14 +52,14 @@ async def ours(port: int) -> Any:
     from function.upstream.stream import Stream
     from function.upstream.wires import Wires
 
-    wires, target = Wires(), _Target(port)
+    target: Any = _Target(port)
+    wires = Wires()
 
     async def call(*, stream: bool) -> int:
         body: Any = Completion(json.dumps(BODY | {"stream": stream}).encode())
-        targets: Any = iter([target])
-        made: Any = Call(PATH.removeprefix("/v1"), body, targets, time.monotonic() + 60, "x")
-        wire = wires.kept(target) or await wires.connect(target)  # type: ignore[arg-type]
-        answer = Stream(made, wire, lambda stream: wires.keep(target, stream.wire))  # type: ignore[arg-type]
+        made: Any = Call(PATH.removeprefix("/v1"), body, iter([target]), time.monotonic() + 60, "x")
+        wire = wires.kept(target) or await wires.connect(target)
+        answer = Stream(made, wire, lambda stream: wires.keep(target, stream.wire))
         wire.transport.write(made.request(""))
         await answer.begun()
         sink = _Sink()
@@ -119,8 +119,8 @@ async def measured(name: str, port: int) -> dict[str, Any]:
     assert len(set(await asyncio.gather(*tasks))) == 1
     close()
     await asyncio.sleep(0)
-    status = Path("/proc/self/status").read_text().splitlines()
-    resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    resident = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
     return {
         "client": name,
         "us_token": round(a_token * 1e6, 1),

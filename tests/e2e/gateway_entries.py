@@ -55,8 +55,8 @@ def _prepare(folder: Path) -> None:
 class Lambda:
     """The function's core with the transport that it has on Lambda; one request at a time."""
 
-    def __init__(self, repository: Path) -> None:
-        self.app = App(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "chat"}))
+    def __init__(self, repository: Path, **settings: str) -> None:
+        self.app = App(Settings({"MODEL_REPOSITORY": str(repository), "MODEL_NAME": "chat", **settings}))
 
     def exchange(self, document: object, path: str = CHAT) -> Exchange:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()

@@ -195,7 +195,7 @@ def test_what_stays_bad_is_told(entry: Server | Lambda, there: Upstream) -> None
             ),
             "size",
         ),
-        (Answer([], 302, {"Location": "http://169.254.169.254/"}), "answered 302"),
+        (Answer([b"moved"], 302, {"Location": "http://169.254.169.254/"}), "answered 302"),
     ],
     ids=["no HTTP", "a page", "JSON", "nothing", "chunks", "elsewhere"],
 )

@@ -18,7 +18,7 @@ from tests.e2e.gateway_entries import Lambda as Function
 from tests.e2e.http_client import ask, refuses_connections
 from tests.e2e.raw_server import PATIENCE, wait_until
 from tests.e2e.test_gateway import WHOLE, asks, raw_request, read_until
-from tests.upstream import DONE, TALK, USAGE, Answer, Upstream, chunk, upstream, write_folder
+from tests.upstream import DONE, TALK, USAGE, Answer, Upstream, chunk, completion, upstream, write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,3 +217,30 @@ def test_tls(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             assert bodies == [WHOLE] * 20
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert Function(folder.parent).post(asks("chat")).body == WHOLE
+
+
+@pytest.mark.parametrize("entry", ["server", "lambda"])
+def test_answers_at_temperature_0_are_stored_where_that_is_wanted(there: Upstream, tmp_path: Path, entry: str) -> None:
+    repository = write_models(tmp_path / "models", there.port, processes.free_port())
+    prepare.prepare(manifest.read(write_folder(repository / "stored", there.port, cache=True)))
+    settings = {"RESULT_CACHE_BYTES": "1000000"}
+    with ExitStack() as stack:
+        stack.enter_context(environment())
+        if entry == "server":
+            asked: Any = stack.enter_context(serving(repository, settings=settings))
+        else:
+            asked = Function(repository, **settings)
+        same = asks("stored", stream=False, temperature=0)
+        assert asked.post(same).body == asked.post(same).body == completion("Hello")
+        assert len(there.seen) == 1
+        for other in (
+            asks("stored", stream=False, temperature=0, seed=1),
+            asks("stored", stream=False),
+            asks("stored", stream=False, temperature=1),
+            asks("stored", temperature=0),
+            asks("chat", stream=False, temperature=0),
+        ):
+            before = len(there.seen)
+            assert asked.post(other).body == asked.post(other).body
+            stored = other.get("temperature") == 0 and "seed" in other
+            assert len(there.seen) == before + (1 if stored else 2)
