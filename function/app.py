@@ -6,7 +6,7 @@ from function.codecs import compression, json_reader
 from function.errors import PredictError
 from function.inference import Inference
 from function.limits import LIMITS
-from function.messages import LARGE_BODY, defect_response, error_response
+from function.messages import LARGE_BODY, Response, defect_response, error_response
 from function.routes.table import find
 from function.settings import VERSION
 
@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from function.cache.result_cache import ResultCache
     from function.exchange import Exchange
-    from function.messages import Response
     from function.routes.table import Route
     from function.settings import Settings
+    from function.upstream.call import Call
 
 COMPRESS_FROM = 1024  # bytes; smaller answers fit one packet without compression
 
@@ -37,6 +37,18 @@ class App:
             from function.cache.result_cache import ResultCache  # only for whoever turns it on
 
             self._results = ResultCache(settings)
+
+    def goes_upstream(self, exchange: Exchange) -> bool:
+        """Whether the answer is an upstream's, so that `respond` has nothing to do that takes a thread."""
+        try:
+            route, _ = find(exchange)
+        except PredictError:
+            return False
+        if not route.upstream:
+            return False
+        from function.routes.completions import is_upstreams  # 1 ms, for its routes alone
+
+        return is_upstreams(self.inference, exchange, stored=self._results is not None)
 
     def respond(self, exchange: Exchange) -> Response:
         """The answer to `exchange.request`, which becomes `exchange.response`; every failure is an answer too."""
@@ -81,6 +93,9 @@ class App:
             request.body = compression.inflate(request.body, encoding, LIMITS.largest_body)
         if not route.inference:
             return route.answer(self.inference, exchange, parameters)
+        if route.upstream:
+            response = route.answer(self.inference, exchange, parameters)
+            return _compressed(exchange, response) if exchange.upstream is None else self._asked(exchange, response)
         return _compressed(exchange, self._inferred(route, exchange, parameters))
 
     def _inferred(self, route: Route, exchange: Exchange, parameters: dict[str, str]) -> Response:
@@ -100,6 +115,31 @@ class App:
             if exchange.objects is None and self.inference.metadata(parameters).fingerprint == metadata.fingerprint:
                 self._results.put(exchange, response)
         return response
+
+    def _asked(self, exchange: Exchange, response: Response) -> Response:
+        """An upstream's answer, or the stored one; `response`, which is empty, where a server's event loop will ask."""
+        call: Call = exchange.upstream.call  # type: ignore[union-attr]  # its caller has looked
+        if self._results is not None and call.repeatable:
+            with exchange.phase("cache"):
+                stored = self._results.get(exchange, call.target.fingerprint, VERSION)
+            if stored is not None:
+                exchange.upstream = None
+                return stored
+        if self.inference.defers:
+            return response
+        from function.upstream.blocking import ask  # 10 ms with `socket`; http.client would be 70
+
+        exchange.response = ask(self.inference.gateway(), exchange)
+        self.keep(exchange)
+        return exchange.response
+
+    def keep(self, exchange: Exchange) -> None:
+        """Stores an upstream's answer, where that was looked for before; it may wait for the shared tier."""
+        asked, response = exchange.upstream, exchange.response
+        # Not a fallback's answer: it is another model's.
+        if self._results and asked and exchange.cache_key and exchange.model and asked.target == exchange.model[0]:
+            headers = {"Content-Type": "application/json"}
+            self._results.put(exchange, Response(response.status, headers, response.body))
 
 
 def _compressed(exchange: Exchange, response: Response) -> Response:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from function.asked import Asked
     from function.messages import Request
 
     class InputObjects(Protocol):
@@ -31,9 +32,9 @@ class Exchange:
     `source` is http, direct, s3, sqs or kinesis, `record` the name of the latter three's record. `route` is the pattern
     that matched, and `inference` whether it is one that runs a model; `model` name and version, `family` its
     artifact's, `phases` milliseconds by name, `cache` memory, shared or miss where the result cache was asked under
-    `cache_key`, `features` what was looked up, `bytes_in` the length of the body as it came, `bytes_out` what has left
-    of an answer that streams, `objects` what the request has read by reference, `deadline` when Lambda ends the
-    invocation, by `time.perf_counter`.
+    `cache_key`, `features` what was looked up, `upstream` who was asked instead of a model here, `bytes_in` the length
+    of the body as it came, `bytes_out` what has left of an answer that streams, `objects` what the request has read by
+    reference, `deadline` when Lambda ends the invocation, by `time.perf_counter`.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Exchange:
         "route",
         "source",
         "started",
+        "upstream",
         "xray",
     )
 
@@ -83,6 +85,7 @@ class Exchange:
         self.family: str | None = None
         self.cache: str | None = None
         self.features: LookedUp | None = None
+        self.upstream: Asked | None = None
         self.cache_key: str | None = None
         self.bytes_in = self.bytes_out = 0
         self.objects: InputObjects | None = None

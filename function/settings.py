@@ -161,6 +161,11 @@ class RuntimeSettings(_Rows):
     initialization_type = Settings.initialization_type
 
 
+def secret(name: str) -> str:
+    """The variable that model.toml names as an upstream's key; empty without one. Read each time, kept nowhere."""
+    return os.environ.get(name, "")
+
+
 def xray_header() -> str | None:
     """The X-Ray header of the invocation that runs now: the one variable that Lambda sets anew each time."""
     return os.environ.get("_X_AMZN_TRACE_ID")

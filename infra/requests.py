@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 JSON = "application/json"
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 _PICTURES = (b"\xff\xd8", b"\x89PNG", b"RIFF")
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 
@@ -44,6 +45,9 @@ def recorded(model: Manifest) -> Call:
     path = model.folder / FILE
     if path.is_file():
         return call(model, path.read_bytes(), str(path))
+    if model.upstream:
+        said = [{"role": "user", "content": "Say hello."}]
+        return Call(CHAT, json.dumps({"model": model.name, "messages": said}).encode(), JSON)
     from function.tensor import Spec
     from models.adding import request
 
@@ -75,14 +79,20 @@ def call(model: Manifest, body: bytes, source: str) -> Call:
         raise ManifestError(f"{source} is neither a JPEG, PNG or WebP picture nor JSON: {error}") from error
     if not isinstance(document, dict):
         raise ManifestError(f"{source} should be a JSON object: " + '{"inputs": [...]} or {"instances": [...]}')
+    return Call(_route(model, name, document), body, JSON)
+
+
+def _route(model: Manifest, name: str, document: dict[str, Any]) -> str:
+    if model.upstream:
+        return CHAT if "messages" in document else "/v1/completions" if "prompt" in document else EMBEDDINGS
     if document.keys() & {"instances", "dataframe_split", "dataframe_records"}:
-        return Call(f"/v1/models/{name}:predict", body, JSON)
+        return f"/v1/models/{name}:predict"
     if model.text and "input" in document:
-        return Call("/v1/embeddings", body, JSON)
+        return EMBEDDINGS
     inputs = document.get("inputs")
     if isinstance(inputs, list) and inputs and all(isinstance(each, dict) for each in inputs):
-        return Call(f"/v2/models/{name}/infer", body, JSON)
-    return Call(f"/v1/models/{name}/{'classify' if 'image' in document else 'infer'}", body, JSON)
+        return f"/v2/models/{name}/infer"
+    return f"/v1/models/{name}/{'classify' if 'image' in document else 'infer'}"
 
 
 def _picture(model: Manifest, name: str, body: bytes) -> Call:
@@ -97,6 +107,9 @@ def curl_lines(model: Manifest, url: str) -> list[str]:
         found = recorded(model)
         header = f"-H {shlex.quote('Content-Type: ' + found.media_type)}"
         lines.append(f"curl {header} --data-binary @{shlex.quote(str(model.folder / FILE))} {url}{found.path}")
+    elif model.upstream:
+        found = recorded(model)
+        lines.append(f"curl -H 'Content-Type: {JSON}' -d {shlex.quote(found.body.decode())} {url}{found.path}")
     if model.image:
         lines.append(f"curl --data-binary @PICTURE '{url}/v1/models/{quote(model.name, safe='')}/classify?top_k=3'")
     return lines

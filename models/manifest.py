@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from function.tensor import DATATYPES
-from models import declared, example, feature_views, places
+from models import declared, example, feature_views, places, upstreams
 from models.pinned import External, File
 from models.table import TableError, make
 
@@ -97,6 +97,7 @@ class Manifest:
     processing: declared.Processing | None = None
     features: list[feature_views.View] = field(default_factory=list)
     int8: declared.Int8 = field(default_factory=declared.Int8)
+    upstream: upstreams.Upstream | None = None  # then `file` is model.toml itself
 
     def __post_init__(self) -> None:
         if self.missing not in ("", "nan"):
@@ -141,6 +142,8 @@ def read(folder: Path) -> Manifest:
     path = folder / "model.toml"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "upstream" in document:
+            document |= upstreams.of(document, folder)
         labels_file = document.pop("labels", "")
         if not isinstance(labels_file, str):
             raise ManifestError(f"labels is {labels_file!r}; the name of a file with one label a line is expected")

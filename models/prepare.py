@@ -21,7 +21,7 @@ from function.engine.artifact import GRAPH, PORTABLE
 from function.engine.repository import FORMAT
 from function.native.cpu import INT8
 from function.native.ort_capi import get_library
-from models import emulators, extras, manifest, quantise, raw, record
+from models import emulators, extras, manifest, quantise, raw, record, upstreams
 from models import pictures as data
 from models.extras import write_shared as _write_shared
 from models.files import alone, exchange, link, sync
@@ -51,6 +51,8 @@ def prepare(
     `pictures.find` knows. ManifestError when the raw file is missing, is not the pinned one or has other tensors than
     model.toml says, and when int8 loses more than is allowed.
     """
+    if model.upstream:
+        return upstreams.prepare(model)
     pictures, note = _pictures(model, calibration) if int8 or calibration else (None, [])
     with alone(model.folder) as lock:
         families, lines = ({PORTABLE: ()}, []) if is_large(model) else emulators.available()

@@ -17,7 +17,7 @@ from function.engine.repository import FORMAT, prepare_command
 from function.engine.session import Session
 from function.native import cpu
 from function.native.ort_capi import OrtError, get_library
-from models import manifest, quantise, raw, record
+from models import manifest, quantise, raw, record, upstreams
 from models.manifest import ManifestError
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 def verify(model: Manifest) -> Iterator[tuple[bool, str]]:
     """(whether it is right, one line that says what was found) for each artifact of the model."""
+    if model.upstream:
+        current = upstreams.is_prepared(model)
+        told = f"asks {model.upstream.model} at {model.upstream.url}; nothing of it is here to be verified"
+        yield current, f"{model.name}: {told if current else 'model.json is not that of model.toml'}"
+        return
     families = {PORTABLE, *(path.name for path in model.prepared.glob("*/"))}
     with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged model.json is found by its sha256 below
         families.update(json.loads((model.prepared / "model.json").read_bytes())["families"])

@@ -7,7 +7,7 @@ import threading
 from function.concurrency import Background
 from function.engine import repository
 from function.engine.model import Model
-from function.errors import PredictError
+from function.errors import PredictError, invalid
 from function.observability.telemetry import warn
 
 TYPE_CHECKING = False
@@ -85,6 +85,11 @@ class Models:
             pass
         return loading.result
 
+    def warm(self, name: str) -> None:
+        """Loads the model and warms it; nothing of an upstream's, of which nothing is here."""
+        if self.metadata(name).upstream is None:
+            self.get(name).warm()
+
     def load(self, name: str, folder: str) -> Metadata:
         """Loads the model `name` from the model folder `folder`, in place of the one that had the name.
 
@@ -119,6 +124,8 @@ class Models:
             return self._loading.setdefault(name, threading.Lock())
 
     def _load(self, metadata: Metadata) -> Model:
+        if metadata.upstream is not None:
+            raise invalid(f"model {metadata.name!r} is an upstream's, of which there is nothing to load")
         model = self._published(metadata) or Model(metadata, self._settings)
         if model.artifact.warning:
             warn(model.artifact.warning)

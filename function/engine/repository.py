@@ -39,6 +39,7 @@ class Metadata:
         self.text: dict[str, Any] | None = document.get("text")
         self.processing: dict[str, Any] | None = document.get("processing")
         self.features: list[dict[str, Any]] | None = document.get("features")
+        self.upstream: dict[str, Any] | None = document.get("upstream")  # where a model is that is not here
         self.example: dict[str, dict[str, Any]] = document.get("example") or {}  # sizes of the golden input
         self.portable_only: bool = document.get("portable_only", False)  # too large to be laid out for each CPU family
         self.int8 = "int8" in document  # prepared with --int8: there is an artifact of 8-bit integers as well

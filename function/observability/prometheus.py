@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from function.asked import Asked
     from function.exchange import Exchange
 
 # Seconds: those of Go's client library, and three below for small models.
@@ -36,12 +37,15 @@ class Metrics:
             "zeroserve_requests_refused_total": {},
             "zeroserve_features_entities_total": {},
             "zeroserve_features_defaulted_total": {},
+            "zeroserve_upstream_tokens_total": {},
+            "zeroserve_upstream_failures_total": {},
         }
         self._resting: tuple[str, ...] | None = None  # tiers of entity features; None: there were no features yet
         self._histograms: dict[str, dict[tuple[tuple[str, str], ...], _Histogram]] = {
             "goserve_http_request_duration_seconds": {},
             "goserve_inference_duration_seconds": {},
             "zeroserve_features_duration_seconds": {},
+            "zeroserve_upstream_first_token_seconds": {},
             "zeroserve_features_age_seconds": {},
         }
 
@@ -64,9 +68,19 @@ class Metrics:
                 if exchange.features.age is not None:
                     self._record("zeroserve_features_age_seconds", (model,), exchange.features.age)
                 self._resting = tuple(exchange.features.resting)
+            if exchange.upstream is not None:
+                self._observe_upstream(exchange.upstream, model, exchange.phases.get("upstream", 0.0) / 1000)
             if response.status >= 400 and exchange.inference:
                 error_type = CODE_OF_STATUS.get(response.status, "INTERNAL")
                 self._count("goserve_inference_errors_total", (model, ("error_type", error_type)))
+
+    def _observe_upstream(self, asked: Asked, model: tuple[str, str], seconds: float) -> None:
+        for kind in asked.failures:
+            self._count("zeroserve_upstream_failures_total", (model, ("kind", kind)))
+        if asked.target is not None:
+            self._record("zeroserve_upstream_first_token_seconds", (model,), seconds)
+        for kind, count in zip(("prompt", "completion"), asked.usage or (), strict=False):
+            self._count("zeroserve_upstream_tokens_total", (model, ("kind", kind)), count)
 
     def refused(self, reason: str) -> None:
         """One request or connection that a limit of the server turned away; docs/operations.md lists the reasons."""
@@ -108,6 +122,9 @@ _HELP = {
     "zeroserve_features_duration_seconds": "Time to look entity features up, in seconds.",
     "zeroserve_features_age_seconds": "Of each request the oldest observation that was served, in seconds.",
     "zeroserve_features_tier_resting": "1 while a store of entity features rests after failures.",
+    "zeroserve_upstream_tokens_total": "Tokens of prompts and answers, as upstreams count them.",
+    "zeroserve_upstream_failures_total": "Attempts to ask an upstream, and streams of one, that failed.",
+    "zeroserve_upstream_first_token_seconds": "From the call of an upstream to its first token, retries included.",
     "zeroserve_requests_refused_total": "Requests and connections turned away by a limit of the server.",
 }
 

@@ -104,6 +104,8 @@ def log_line(settings: Settings, exchange: Exchange, status: int) -> str:
         fields["features"] = exchange.features.counts()
         if exchange.features.age is not None:
             fields["features_age_s"] = round(exchange.features.age, 3)
+    if exchange.upstream is not None:
+        fields["upstream"] = exchange.upstream.told()
     if status >= 400:
         fields["error_code"] = CODE_OF_STATUS.get(status, "INTERNAL")
     if exchange.response.error and (status >= 500 or (status >= 400 and exchange.record)):

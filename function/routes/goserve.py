@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def models(inference: Inference, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
-    rows = [model_row(found) for _, found in inference.models.all() if not isinstance(found, PredictError)]
-    return json_response(200, {"models": rows})
+    """GoServe's list under `models`, and OpenAI's under `data`: neither client looks at the other's."""
+    found = [each for _, each in inference.models.all() if not isinstance(each, PredictError)]
+    data = [{"id": each.name, "object": "model", "created": 0, "owned_by": "zeroserve"} for each in found]
+    return json_response(200, {"models": [model_row(each) for each in found], "object": "list", "data": data})
 
 
 def infer(inference: Inference, exchange: Exchange, parameters: dict[str, str]) -> Response:

@@ -48,7 +48,10 @@ def model_metadata(inference: Inference, _exchange: Exchange, parameters: dict[s
         from function.codecs import entities
 
         inputs = entities.specs(metadata)
-    return json_response(200, oip_response.model_metadata(metadata, inputs))
+    document = oip_response.model_metadata(metadata, inputs)
+    if metadata.upstream is not None:
+        document["platform"] = "openai"
+    return json_response(200, document)
 
 
 def model_ready(inference: Inference, _exchange: Exchange, parameters: dict[str, str]) -> Response:

@@ -25,13 +25,14 @@ class Route:
     A segment with the verb ":predict" is matched by "{model}:predict" alone.
 
     `inference`: it runs a model, so its answers are compressed and count as inferences. `stored`: they may be stored,
-    for the path says which model it is.
+    for the path says which model it is. `upstream`: the body may name a model that is an upstream's.
     """
 
-    __slots__ = ("answer", "inference", "method", "path", "segments", "stored")
+    __slots__ = ("answer", "inference", "method", "path", "segments", "stored", "upstream")
 
     def __init__(self, method: str, path: str, answer: Answer, *, inference: bool = False, stored: bool = True) -> None:
         self.method, self.path, self.answer, self.inference, self.stored = method, path, answer, inference, stored
+        self.upstream = False
         self.segments = path.split("/")
 
 
@@ -87,6 +88,13 @@ def _embeddings() -> Answer:
 
 
 @_late
+def _complete() -> Answer:
+    from function.routes.completions import complete
+
+    return complete
+
+
+@_late
 def _online_features() -> Answer:
     from function.routes.features import get_online_features
 
@@ -98,6 +106,12 @@ def _write_features() -> Answer:
     from function.routes.features import write
 
     return write
+
+
+def _openais(path: str, answer: Answer) -> Route:
+    route = Route("POST", path, answer, inference=True, stored=False)
+    route.upstream = True
+    return route
 
 
 ROUTES = (
@@ -113,7 +127,9 @@ ROUTES = (
     Route("POST", "/v1/models/{model}/infer", goserve.infer, inference=True),
     Route("POST", "/v1/models/{model}/classify", _classify, inference=True),
     Route("POST", "/classify", _classify, inference=True),
-    Route("POST", "/v1/embeddings", _embeddings, inference=True, stored=False),
+    _openais("/v1/embeddings", _embeddings),
+    _openais("/v1/chat/completions", _complete),
+    _openais("/v1/completions", _complete),
     Route("POST", "/get-online-features", _online_features),
     Route("POST", "/v1/features/{view}", _write_features),
     Route("GET", "/ping", service.ready),

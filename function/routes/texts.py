@@ -9,6 +9,7 @@ from function.codecs.json_body import Array, check_fields, describe, parse, stri
 from function.errors import invalid
 from function.limits import LIMITS
 from function.messages import Response, json_response
+from function.routes import completions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +47,12 @@ def predict(inference: Inference, exchange: Exchange, metadata: Metadata) -> Res
 
 def embeddings(inference: Inference, exchange: Exchange, _parameters: dict[str, str]) -> Response:
     """OpenAI's answer: {"object": "list", "data": [...], "model", "usage"}."""
-    root = parse(exchange.request.body)
-    check_fields(root, _FIELDS, "the request")
+    root = parse(exchange.request.document or exchange.request.body)
     metadata = inference.metadata({"model": string_field(root, "model", "the request")})
+    if metadata.upstream is not None:
+        exchange.request.document = root
+        return completions.complete(inference, exchange, _parameters)
+    check_fields(root, _FIELDS, "the request")
     if text.rule_of(metadata)["task"] != "embedding":
         raise invalid(f"model {metadata.name!r} classifies texts; send them to /v1/models/{metadata.name}:predict")
     form = root.get("encoding_format")

@@ -17,12 +17,19 @@ class Connection(Protocol):
 
     lost: bool  # the client is known to be gone, and the answer would reach nobody
     on_lost: Callable[[], object] | None  # called when `lost` becomes true
+    ends_with_client: bool  # nobody waits for the answer any more where the client sends no more
 
     def readable(self) -> int:
         """Bytes that wait in the socket."""
 
     def reads_whole(self) -> bool:
         """Whether the body is a large one of known length, which is still in the socket: `read_whole` gets it."""
+
+    def write(self, data: bytes) -> bool:
+        """A piece of an answer that has begun to stream; False where the client should read first."""
+
+    async def drain(self) -> None:
+        """Waits until the client has read on, or is gone."""
 
     async def read_whole(self, arrival: Arrival) -> bytearray:
         """The body in one buffer; ClientGoneError when the connection ends before it does."""

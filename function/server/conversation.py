@@ -8,9 +8,9 @@ from collections import deque
 from time import gmtime, strftime, time
 from typing import TYPE_CHECKING
 
-from function.server.cycle import Cycle, Owner, status_line
+from function.server.cycle import Cycle, Owner
 from function.server.flow import FlowControl
-from function.server.heads import BadRequestError
+from function.server.heads import BadRequestError, status_line
 from function.server.lobby import HEAD_S, KEEP_ALIVE_S, LINGER_S
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Conversation(Owner):
         self._ended = True
         last = self.cycle
         if self._discarding or last is None or last.response_complete or (last.more_body and not self.pipeline):
+            return False
+        if self._serving is not None and self._serving.ends_with_client:
             return False
         if last.more_body:
             self.pipeline.popleft()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import re
 import struct
 import termios
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from function.server.bodies import ClientGoneError
+from function.server.heads import answer_head
 from function.server.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
     Application = Callable[[Any, Any, Any], Awaitable[None]]  # ASGI's, for HTTP alone
 
 HIGH_WATER = 64 * 1024  # bytes of a body that the app has not asked for
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.1
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-
-
-def status_line(status: int) -> bytes:
-    """HTTP/1.1's first line of an answer."""
-    return b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
 
 
 class Owner(asyncio.Protocol):
@@ -66,8 +58,10 @@ class Cycle:
         self.response_complete = False
         self.lost = False  # nobody can read the answer any more
         self.on_lost: Callable[[], object] | None = None
+        self.ends_with_client = False
         self._changed = asyncio.Event()
         self._start: Any = None
+        self._begun = self._chunked = False  # the head of an answer in pieces was sent; they are HTTP/1.1's chunks
 
     async def run(self, app: Application) -> None:
         """The app's answer; 500 when it gives none."""
@@ -79,6 +73,9 @@ class Cycle:
             traceback.print_exc()
             if self.response_complete:
                 self._http.transport.close()
+            elif self._begun:
+                self._http.transport.abort()  # it cannot be made whole, and must not look so
+                return
         if not (self.response_complete or self.lost):
             await self._fail()
 
@@ -154,8 +151,20 @@ class Cycle:
         body, self.body = bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
+    def write(self, data: bytes) -> bool:
+        """A piece of an answer that has begun; False where the client should read first."""
+        if self.lost:
+            return True
+        self._http.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return not self._http.flow.write_paused
+
+    async def drain(self) -> None:
+        """Waits until the client has read on, or is gone."""
+        if not self.lost:
+            await self._http.flow.drain()
+
     async def send(self, message: dict[str, Any]) -> None:
-        """ASGI's: the head is kept until the body is there, and both are written at once."""
+        """ASGI's: the head is kept until a body is there, and both are written at once."""
         if message["type"] == "http.response.start":
             self._start = message
             return
@@ -164,22 +173,32 @@ class Cycle:
             await http.flow.drain()  # the client sends requests and does not read the answers
         if self.lost:
             return
-        head = [status_line(self._start["status"]), http.date()]
-        for name, value in self._start["headers"]:
-            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-                raise RuntimeError(f"the answer's header {name!r} cannot be sent: {value!r}")
-            head += (name, b": ", value, b"\r\n")
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if not self._begun:
+            self._begun, self._chunked = more, more and self.scope["http_version"] == "1.1"
+            self.keep_alive = self.keep_alive and self._chunked == more
+            http.transport.write(self._head() + (b"" if more or self.scope["method"] == "HEAD" else body))
+        if self._begun and body:
+            self.write(body)
+        if more:
+            return
+        if self._chunked:
+            http.transport.write(b"0\r\n\r\n")
+        self.response_complete = True
+        self._changed.set()
+        http.answered(self)
+
+    def _head(self) -> bytes:
+        http = self._http
+        head = [answer_head(self._start["status"], self._start["headers"]), http.date()]
         if self.more_body or (http.lobby.draining and not http.pipeline):
             self.keep_alive = False
         if not self.keep_alive:
             head.append(b"connection: close\r\n")
+        if self._chunked:
+            head.append(b"transfer-encoding: chunked\r\n")
         head.append(b"\r\n")
-        if self.scope["method"] != "HEAD":
-            head.append(message["body"])
-        http.transport.write(b"".join(head))
-        self.response_complete = True
-        self._changed.set()
-        http.answered(self)
+        return b"".join(head)
 
     async def _fail(self) -> None:
         """The app has failed, and its traceback is in the log."""

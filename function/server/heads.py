@@ -1,7 +1,9 @@
-"""The head of a request: its limits, and what of it the app is told."""
+"""The head of a request: its limits, and what of it the app is told; and that of an answer."""
 
 from __future__ import annotations
 
+import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserCallbackError, HttpParserError, parse_url
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 REQUEST_LINE = 8 * 1024  # bytes of the request target
 HEADER, HEADERS = 8 * 1024, 100  # bytes of one header, and how many there may be
 HEAD = 32 * 1024  # bytes of all headers
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.1
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 class BadRequestError(Exception):
@@ -20,6 +24,21 @@ class BadRequestError(Exception):
     def __init__(self, reason: str, status: int, message: str) -> None:
         super().__init__(message)
         self.reason, self.status, self.message = reason, status, message
+
+
+def status_line(status: int) -> bytes:
+    """HTTP/1.1's first line of an answer."""
+    return b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
+
+
+def answer_head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """That line and the headers; RuntimeError for one that HTTP does not allow."""
+    head = [status_line(status)]
+    for name, value in headers:
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise RuntimeError(f"the answer's header {name!r} cannot be sent: {value!r}")
+        head += (name, b": ", value, b"\r\n")
+    return b"".join(head)
 
 
 def checked(scope: dict[str, Any], version: str, method: bytes, url: bytes) -> int:

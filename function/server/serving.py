@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DRAIN_S = 1.0  # that connections are still taken after the signal: balancers and clients learn of it by then
 GRACE_S = 30.0  # for the answers that are still owed then
+LAST_WORDS_S = 2.0  # then for those that stream to end with an error event
 ACCEPTS = 128  # connections taken in one go; asyncio takes four times as many before the first of them is looked at
 NOT_LOADED = 3  # exit status
 
@@ -106,5 +107,7 @@ class Server:
         for connection in list(self._house.connections):
             connection.shutdown()
         end = monotonic() + GRACE_S
-        while (self._house.connections or self._house.tasks) and monotonic() < end and not self._status:
+        while (self._house.connections or self._house.tasks) and monotonic() < end + LAST_WORDS_S and not self._status:
+            if monotonic() >= end:
+                self._app.end_streams()
             await asyncio.sleep(0.02)

@@ -58,5 +58,4 @@ def core(of: Settings) -> App:
 
 def load(app: App) -> Background:
     """Loads and warms the default model on a thread; `result` raises PredictError when that does not work."""
-    models, name = app.inference.models, app.settings.model_name
-    return Background(lambda: models.get(name).warm())
+    return Background(lambda: app.inference.models.warm(app.settings.model_name))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.folders import artifacts
 from infra.cli.output import REFUSED, as_json, refusals, table
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _models() -> Iterator[Finding]:
         except manifest.ManifestError as error:
             yield Finding(f"model {name}", "missing", str(error))
             continue
-        built = sorted(path.parent.name for path in model.prepared.glob("*/artifact.json"))
+        built = artifacts(model)
         if built:
             yield Finding(f"model {name}", "ok", ", ".join(built))
         elif model.path.is_file():

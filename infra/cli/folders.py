@@ -43,18 +43,21 @@ def _cells(row: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
 
 def _described(model: Manifest) -> dict[str, Any]:
     kinds = [spec.datatype for spec in model.inputs]
-    tables = [name for name in ("image", "table", "text", "processing") if getattr(model, name, None)]
+    tables = [name for name in ("image", "table", "text", "processing", "upstream") if getattr(model, name, None)]
     takes = ", ".join(dict.fromkeys(tables + kinds))
     return {
         "name": model.name,
         "version": model.version,
         "takes": takes,
-        "artifacts": ", ".join(_artifacts(model)) or ("not prepared" if model.path.is_file() else "not pulled"),
+        "artifacts": ", ".join(artifacts(model)) or ("not prepared" if model.path.is_file() else "not pulled"),
         "folder": str(model.folder),
     }
 
 
-def _artifacts(model: Manifest) -> list[str]:
+def artifacts(model: Manifest) -> list[str]:
+    """The families that are built of it."""
+    if model.upstream:  # it is asked elsewhere: its record is all that there is
+        return ["prepared"] if (model.prepared / "model.json").is_file() else []
     return sorted(path.parent.name for path in model.prepared.glob("*/artifact.json"))
 
 
@@ -71,12 +74,14 @@ def show(model: Model, json: AsJson = False) -> None:
 
         found = manifest.read(manifest.folder_of(model))
         if json:
-            document = asdict(found) | {"folder": str(found.folder), "artifacts": _artifacts(found)}
+            document = asdict(found) | {"folder": str(found.folder), "artifacts": artifacts(found)}
             as_json(document)
             return
         bits = {"version": found.version, "description": found.description, "licence": found.licence}
         bits |= {"folder": str(found.folder), "file": f"{found.file.name}, {found.file.bytes:,} bytes"}
         bits |= {"artifacts": _described(found)["artifacts"]}
+        if found.upstream:
+            bits["upstream"] = f"{found.upstream.model} at {found.upstream.url}"
         if measured := quantise.recorded(found):
             bits["int8"] = measured
         if found.labels:
@@ -89,7 +94,8 @@ def show(model: Model, json: AsJson = False) -> None:
             for side, specs in (("input", found.inputs), ("output", found.outputs))
             for spec in specs
         ]
-        table(("", "NAME", "DATATYPE", "SHAPE", "EXAMPLE"), rows)
+        if rows:
+            table(("", "NAME", "DATATYPE", "SHAPE", "EXAMPLE"), rows)
         print("\n".join(requests.curl_lines(found, "http://127.0.0.1:8080")))
 
 

@@ -121,8 +121,10 @@ EXPECTED: dict[tuple[str, str], tuple[Any, Callable[[Any], None]]] = {
     ("POST", "/v2/models/{model}/versions/{version}/infer"): (v2_body(), is_inference),
     ("POST", "/v2/repository/index"): ({}, is_index),
 }
-# The first is a server's, the others are for models of texts and of features: test_texts.py and test_features.py.
-ELSEWHERE = ("/metrics", "/v1/embeddings", "/get-online-features", "/v1/features/{view}")
+# The first is a server's, the others are for models of texts and of features, test_texts.py and test_features.py, and
+# for upstreams: tests/e2e/test_gateway.py.
+CHATS = ("/v1/chat/completions", "/v1/completions")
+ELSEWHERE = ("/metrics", "/v1/embeddings", "/get-online-features", "/v1/features/{view}", *CHATS)
 DEFINED = [(route.method, route.path) for route in ROUTES if route.path not in ELSEWHERE]
 
 

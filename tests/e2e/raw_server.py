@@ -33,6 +33,11 @@ class RawServer:
 
     port: int
     process: subprocess.Popen[bytes]
+    descriptor: int = -1  # of what it writes
+
+    def words(self) -> str:
+        """All that it has written up to now, its log first of all."""
+        return os.pread(self.descriptor, 1 << 30, 0).decode(errors="replace")  # at a place: it goes on writing there
 
     @property
     def url(self) -> str:
@@ -83,7 +88,7 @@ def running(
         try:
             wait_until(lambda: process.poll() is not None or _ready(process.pid, port, ready), "the server is ready")
             if process.poll() is None:
-                yield RawServer(port, process)
+                yield RawServer(port, process, words.fileno())
         finally:
             if process.poll() is None:
                 process.terminate()

@@ -46,7 +46,7 @@ def test_every_guide_says_something() -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("guide", ["table", "processing", "fraud", *DOWNLOADS])
+@pytest.mark.parametrize("guide", ["gateway", "table", "processing", "fraud", *DOWNLOADS])
 def test_a_guide_does_what_it_says(guide: str, tmp_path: Path) -> None:
     if guide in DOWNLOADS and not os.environ.get("TEST_STRANGERS"):
         pytest.skip(f"set TEST_STRANGERS=1: it downloads {DOWNLOADS[guide]}")

@@ -52,6 +52,10 @@ PREDICTIONS: tuple[tuple[str, bytes, str], ...] = (
     ("/v1/embeddings", b'{"model": "phrases", "input": []}', ""),
     ("/v1/embeddings", b'{"model": "colours", "input": "a"}', ""),
     ("/v1/embeddings", b'{"input": "a"}', ""),
+    ("/v1/chat/completions", b'{"model": "phrases", "messages": []}', ""),
+    ("/v1/chat/completions", b'{"model": "nobody", "messages": []}', ""),
+    ("/v1/chat/completions", b'{"model": "phrases", "stream": "yes"}', ""),
+    ("/v1/completions", b'{"prompt": "a"}', ""),
     ("/invocations", b"{}", ""),
 )
 
