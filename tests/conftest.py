@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,3 +52,11 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("tiny", "other")):
         support.prepare_here(support.write_folder(folder / name, support.classifier(seed), support.IMAGE))
     return folder
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children take SIGINT as they would at a terminal, also where this process was started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

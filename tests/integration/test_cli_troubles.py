@@ -82,12 +82,14 @@ def interrupted(process: subprocess.Popen[str], when: Callable[[], bool]) -> str
     return said
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_nothing_of_add(repository: Path, file: Path) -> None:
     said = interrupted(started("add", file), repository.exists)
     assert said == "stopped\n"
     assert not repository.exists()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_what_was_prepared_before(repository: Path, file: Path) -> None:
     model = add(file, repository, Wishes()).model
     before = {path: path.read_bytes() for path in model.folder.rglob("*") if path.is_file()}
@@ -97,6 +99,7 @@ def test_ctrl_c_leaves_what_was_prepared_before(repository: Path, file: Path) ->
     assert {path: path.read_bytes() for path in model.folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_the_command_itself_is_being_read(tmp_path: Path) -> None:
     """A library that turns it into an error of its own; the same line."""
     program = (

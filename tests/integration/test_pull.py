@@ -510,14 +510,6 @@ def test_full_disk_keeps_the_part(source: Source, folder: Path) -> None:
     assert source.requests == [("/a", None), ("/a", "bytes=599999-")]
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Children take SIGINT as they would at a terminal, also where this process was started with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_interrupted_command_goes_on(source: Source, folder: Path) -> None:
     url = source.url("/a", hanging(source, DATA[:300_000]), send(DATA))
