@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MANY = 300
+MANY = 500
 END = b"0\r\n\r\n"  # of a body in chunks
 
 
