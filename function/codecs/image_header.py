@@ -170,7 +170,7 @@ def _png(data: bytes) -> Header:
             if kind == b"IHDR":
                 if header is not None:
                     raise ValueError("it has more than one IHDR chunk")
-                header = _png_pixels(data, data[at + 8 : at + 21])
+                header = _png_pixels(data, data[at + 4 : at + 25])
             elif kind == b"acTL":
                 frames = int.from_bytes(data[at + 8 : at + 12], "big")
             elif kind in (b"iCCP", b"iTXt", b"zTXt"):
@@ -182,7 +182,12 @@ def _png(data: bytes) -> Header:
     return header
 
 
-def _png_pixels(data: bytes, content: bytes) -> Header:
+def _png_pixels(data: bytes, chunk: bytes) -> Header:
+    from binascii import crc32
+
+    content, checksum = chunk[4:17], int.from_bytes(chunk[17:], "big")
+    if len(chunk) == 21 and crc32(chunk[:17]) != checksum:  # else a size that nobody wrote would be counted
+        raise ValueError("broken PNG file (bad header checksum in b'IHDR')")
     size = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")
     pixel, copied = _PNG_PIXELS.get((content[8], content[9]), (4, 4))
     header = Header(data, size, pixel)

@@ -303,6 +303,14 @@ def test_too_many_pixels_are_refused_by_the_header(body: bytes, size: str) -> No
     assert "64 megapixels" in error.message
 
 
+def test_a_size_that_is_damaged_is_not_believed() -> None:
+    whole = bytearray(png(ihdr(8, 8, 8, 2), b""))
+    whole[20] ^= 0x10  # 8 x 268,435,464 pixels, which nobody wrote
+    error = refusal(bytes(whole))
+    assert error.status == 400
+    assert "bad header checksum in b'IHDR'" in error.message
+
+
 @pytest.mark.parametrize(
     "body", [png(ihdr(8000, 8000, 8, GREY), b""), jpeg_header(8000, 8000), webp_header(8000, 8000)]
 )
