@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -192,10 +193,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="port of 127.0.0.1 (default: a free one)")
     port = parser.parse_args().port
     settings = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    # An event, not KeyboardInterrupt: a second signal would break off the cleaning up after the first.
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    # Not KeyboardInterrupt, which may break off the cleaning up; not an Event, whose lock its wait may hold just then.
+    signals: list[int] = []
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda number, _frame: signals.append(number))
     try:
         with (
             tempfile.NamedTemporaryFile(prefix="zeroserve-", suffix=".log") as log,
@@ -205,8 +206,8 @@ def main() -> int:
             print(front.url)
             print(f"log of the emulator and the function: {log.name}", flush=True)
             # A signal that comes just before an unbounded wait would not end it.
-            while not stop.wait(0.1):
-                pass
+            while not signals:
+                time.sleep(0.1)
     except (RieError, EmulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:

@@ -90,8 +90,11 @@ class Server:
         self._loop.call_soon_threadsafe(self._end.set)
 
     def _refresh(self, _number: int, _frame: object) -> None:
-        """Models that were prepared again are loaded anew, beside the requests that run meanwhile."""
-        threading.Thread(target=self._app.refresh, daemon=True).start()
+        """Models that were prepared again are loaded anew, beside the requests that run meanwhile.
+
+        The thread is started by the loop: a handler must not wait for locks that what it interrupts may hold.
+        """
+        self._loop.call_soon_threadsafe(threading.Thread(target=self._app.refresh, daemon=True).start)
 
     async def _drain(self) -> None:
         """Each answer says Connection: close from now on; idle connections are closed when there was time for one."""
