@@ -1,4 +1,4 @@
-"""Answers of upstreams, and all others that come in pieces: written as they come, ended when nobody reads them."""
+"""Answers of upstreams: written as they come, ended when nobody reads them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from function.server.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from function.exchange import Exchange
     from function.messages import Response
     from function.server.connection import Connection
     from function.upstream.loop import Loop
+    from function.upstream.stream import Stream
 
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -39,34 +40,19 @@ async def ask(loop: Loop, exchange: Exchange, connection: Connection | None) -> 
 
 async def write(exchange: Exchange, send: Send, connection: Connection | None) -> None:
     """The pieces of the response, whose head was sent."""
-    from function.upstream.stream import Stream  # only where something streams
-
-    chunks: Any = exchange.response.chunks
-    if isinstance(chunks, Stream):
-        try:
-            if connection is None:
-                async for piece in chunks:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            else:
-                connection.on_lost = chunks.abort
-                await send({"type": "http.response.body", "more_body": True})
-                if connection.lost:
-                    chunks.abort()
-                await chunks.pipe(connection)
-        finally:
-            chunks.abort()
-            exchange.bytes_out = chunks.reply.size()
-    else:
-        async for piece in _pieces(chunks):
-            exchange.bytes_out += len(piece)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    chunks: Any = exchange.response.chunks  # in a server an upstream's Stream, and nothing else
+    stream: Stream = chunks
+    try:
+        if connection is None:
+            async for piece in stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        else:
+            connection.on_lost = stream.abort
+            await send({"type": "http.response.body", "more_body": True})
+            if connection.lost:
+                stream.abort()
+            await stream.pipe(connection)
+    finally:
+        stream.abort()
+        exchange.bytes_out = stream.reply.size()
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _pieces(chunks: Iterator[bytes] | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if hasattr(chunks, "__aiter__"):
-        async for piece in chunks:
-            yield piece
-    else:
-        while (each := await asyncio.to_thread(next, chunks, None)) is not None:
-            yield each

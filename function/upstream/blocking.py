@@ -6,7 +6,7 @@ import socket
 import time
 
 from function.upstream import events
-from function.upstream.failure import UpstreamError, too_slow
+from function.upstream.failure import UpstreamError, unreachable
 from function.upstream.gateway import give_back, take
 from function.upstream.reply import Reply
 
@@ -40,10 +40,7 @@ def ask(gateway: Gateway, exchange: Exchange) -> Response:
             try:
                 response = _attempt(gateway, call, asked)
             except UpstreamError as error:
-                asked.failures.append(error.kind)
-                if error.kind == "key":
-                    gateway.keys.forget(call.target.key)
-                time.sleep(call.failed(error, time.monotonic()))
+                time.sleep(gateway.failed(asked, error, time.monotonic()))
             else:
                 asked.target = call.target.name
                 return response
@@ -123,12 +120,8 @@ def _connect(target: Target) -> socket.socket:
         wire = socket.create_connection((target.host, target.port), target.connect_s)
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _context().wrap_socket(wire, server_hostname=target.host) if target.tls else wire
-    except TimeoutError:
-        raise too_slow("connect", target.name, "no connection", target.connect_s) from None
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror or str(error)
-        message = f"{target.name}: the upstream at {target.authority} cannot be reached: {reason}"
-        raise UpstreamError("connect", message, again=True) from None
+    except OSError as error:
+        raise unreachable(target, error) from None
 
 
 def _context() -> ssl.SSLContext:

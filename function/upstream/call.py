@@ -30,7 +30,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0  # before the same upstream is asked ag
 class Call:
     """`path` is OpenAI's, behind /v1; `stream`: the answer is wanted as events. `deadline` is by time.monotonic.
 
-    `target` is asked now, for the time being; `attempts` counts, `failures` are the kinds of those before.
+    `target` is asked now, for the time being; `attempts` counts.
     """
 
     __slots__ = (
@@ -39,7 +39,6 @@ class Call:
         "attempts",
         "body",
         "deadline",
-        "failures",
         "path",
         "repeatable",
         "request_id",
@@ -53,7 +52,6 @@ class Call:
         self.deadline = deadline
         self.repeatable = body.repeatable and self.target.cache  # its answer may be stored
         self.attempts = self._tries = 1
-        self.failures: list[str] = []
 
     def request(self, key: str) -> bytes:
         """The whole request to `target` as HTTP/1.1."""
@@ -76,7 +74,6 @@ class Call:
 
     def failed(self, error: UpstreamError, now: float) -> float:
         """Chooses who is asked next: the seconds to wait before. PredictError where nobody is left."""
-        self.failures.append(error.kind)
         self.attempts += 1
         if error.again and self._tries <= self.target.retries:
             wait = FIRST_WAIT_S * 2.0 ** (self._tries - 1) * (0.5 + os.urandom(1)[0] / 510)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from function.upstream.target import Target
+
 
 class UpstreamError(Exception):
     """One attempt that failed. `kind` is the label of the metrics: docs/operations.md, "Upstreams", has the list.
@@ -20,3 +24,11 @@ class UpstreamError(Exception):
 def too_slow(kind: str, name: str, what: str, seconds: float) -> UpstreamError:
     """A timeout: `what` did not come within so many seconds."""
     return UpstreamError(kind, f"{name}: {what} within {seconds:g} s", code="DEADLINE_EXCEEDED")
+
+
+def unreachable(target: Target, error: OSError) -> UpstreamError:
+    """No connection: TimeoutError, or what the system or TLS said."""
+    if isinstance(error, TimeoutError):
+        return too_slow("connect", target.name, "no connection", target.connect_s)
+    message = f"{target.name}: the upstream at {target.authority} cannot be reached: {error.strerror or error}"
+    return UpstreamError("connect", message, again=True)

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from function.asked import Asked
     from function.engine.repository import Metadata
     from function.exchange import Exchange
     from function.settings import Settings
@@ -37,6 +38,14 @@ class Gateway:
             left = min(left, exchange.deadline - time.perf_counter())
         deadline = time.monotonic() + left
         return Call(path, body, self._in_order(target), deadline, exchange.request_id)
+
+    def failed(self, asked: Asked, error: UpstreamError, now: float) -> float:
+        """Tells `asked` of an attempt in vain, and chooses who is asked next: as `Call.failed`."""
+        call: Call = asked.call
+        asked.failures.append(error.kind)
+        if error.kind == "key":
+            self.keys.forget(call.target.key)
+        return call.failed(error, now)
 
     def target(self, metadata: Metadata) -> Target:
         """The upstream of a model; a new one where the model was prepared again."""

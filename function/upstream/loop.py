@@ -39,10 +39,7 @@ class Loop:
                 try:
                     response = await self._attempt(call, asked)
                 except UpstreamError as error:
-                    asked.failures.append(error.kind)
-                    if error.kind == "key":
-                        self._gateway.keys.forget(call.target.key)
-                    await asyncio.sleep(call.failed(error, asyncio.get_running_loop().time()))
+                    await asyncio.sleep(self._gateway.failed(asked, error, asyncio.get_running_loop().time()))
                 else:
                     asked.target = call.target.name
                     return response

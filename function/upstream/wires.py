@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from function.upstream.failure import UpstreamError, too_slow
+from function.upstream.failure import unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,12 +123,8 @@ class Wires:
                 _, wire = await asyncio.get_running_loop().create_connection(
                     Wire, target.host, target.port, ssl=tls, server_hostname=target.host if tls else None
                 )
-        except TimeoutError:
-            raise too_slow("connect", target.name, "no connection", target.connect_s) from None
-        except OSError as error:  # ssl.SSLError is one
-            reason = error.strerror or str(error)
-            message = f"{target.name}: the upstream at {target.authority} cannot be reached: {reason}"
-            raise UpstreamError("connect", message, again=True) from None
+        except OSError as error:
+            raise unreachable(target, error) from None
         return wire
 
     async def _context(self) -> ssl.SSLContext:

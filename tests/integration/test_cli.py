@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from infra import requests
 from infra.cli.app import app
@@ -18,6 +17,7 @@ from models import manifest
 from models.manifest import ManifestError
 from tests import support, tiny_text
 from tests.contract import made_models
+from tests.integration.command import refusal, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,19 +32,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "repository"
     monkeypatch.setenv("MODEL_REPOSITORY", str(folder))
     return folder
-
-
-def run(*arguments: object, status: int = 0) -> Any:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == status, (result.output, result.exception)
-    return result
-
-
-def refusal(*arguments: object) -> str:
-    """The one line on stderr."""
-    (line,) = run(*arguments, status=1).stderr.splitlines()
-    assert line.startswith("error: ")
-    return str(line)
 
 
 def test_every_command_is_here() -> None:

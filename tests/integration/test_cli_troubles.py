@@ -9,20 +9,20 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
 from infra import requests, wheel
 from infra import serve as server
-from infra.cli.app import app
 from layer import stage, wheels
 from models import manifest, places
 from models.adding import place
 from models.adding.add import Wishes, add
 from models.adding.words import AddError
 from tests import support
+from tests.integration import command
+from tests.integration.command import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,18 +43,11 @@ def file(tmp_path: Path) -> Path:
     return support.save(support.doubling(), tmp_path / "double.onnx")
 
 
-def run(*arguments: object, status: int = 0) -> Any:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == status, (result.output, result.exception)
-    return result
-
-
 def refusal(*arguments: object) -> str:
-    """The one line on stderr."""
-    (line,) = run(*arguments, status=1).stderr.splitlines()
-    assert line.startswith("error: ")
+    """The same, in words and not as a number."""
+    line = command.refusal(*arguments)
     assert "[Errno" not in line
-    return str(line)
+    return line
 
 
 def started(*arguments: object, **variables: str) -> subprocess.Popen[str]:
